@@ -1,0 +1,292 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# The whole build in one file, not recursive. `make help` prints the lines that begin with ##.
+##
+## make                  libraries and programs, in build/plain
+## make demo             install what is missing, build, check a real damaged cache
+## make check            install what is missing, build, run the tests (no root needed for them)
+## make check-sanitize   the same under AddressSanitizer and UndefinedBehaviorSanitizer
+## make check-crash      every state a power cut could leave, from a log of real writes
+## make check-NAME       one ring: floors symbols man tools unit cases transcripts images super
+##                       fuzz install
+## make fuzz             libFuzzer with clang, TIME=300 seconds a target, corpus in build/corpus
+## make lib, programs    only these
+## make deps             install what is missing, nothing else
+## make install          DESTDIR= PREFIX= SBINDIR= LIBDIR= INCLUDEDIR= MANDIR= COMPDIR= PKGCONFDIR=
+## make uninstall        the same settings as for install
+## make man              write bcache-problems.7 anew from the table of problems
+## make format           clang-format all sources
+## make clean            remove build/
+##
+## O=DIR        build there instead of in build/
+## SAN=LIST     build with -fsanitize=LIST, in its own folder (address,undefined or thread)
+## COV=1        build for gcov, in its own folder
+## FUZZ=1       build for libFuzzer with clang, in its own folder
+## WERROR=1     warnings are errors
+## V=1          show the commands
+## CC AR PKG_CONFIG INSTALL CPPFLAGS CFLAGS LDFLAGS LDLIBS   as everywhere; the flags come last
+MAKEFLAGS += --no-builtin-rules --no-print-directory
+.SUFFIXES:
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := all
+
+VERSION := 0.1.0
+SOMAJOR := 0
+
+# ---- settings that a builder or packager may give ---------------------------------------
+O          ?= build
+SAN        ?=
+COV        ?=
+FUZZ       ?=
+WERROR     ?=
+V          ?=
+DESTDIR    ?=
+PREFIX     ?= /usr/local
+SBINDIR    ?= $(PREFIX)/sbin
+LIBDIR     ?= $(PREFIX)/lib
+INCLUDEDIR ?= $(PREFIX)/include
+MANDIR     ?= $(PREFIX)/share/man
+COMPDIR    ?= $(PREFIX)/share/bash-completion/completions
+PKGCONFDIR ?= $(LIBDIR)/pkgconfig
+PKG_CONFIG ?= pkg-config
+INSTALL    ?= install
+CFLAGS     ?= -O2 -g
+ifeq ($(origin CC),default)
+CC := $(if $(FUZZ),clang,gcc)
+endif
+
+# ---- every variant has its own objects --------------------------------------------------
+comma   := ,
+variant := $(or $(subst $(comma),-,$(SAN)),plain)$(if $(COV),-cov)$(if $(FUZZ),-fuzz)
+B       := $(O)/$(variant)
+q       := $(if $(V),,@)
+say      = $(if $(V),,@printf '  %-4s %s\n' $(1) $(@:$(B)/%=%);)
+
+# ---- our flags; CPPFLAGS, CFLAGS, LDFLAGS and LDLIBS stay the user's and come after --------
+# pkg-config is asked when a recipe first needs the answer, so that `make deps` can install it.
+pkgs     := libisal uuid jansson
+once      = $(eval $(1) := $(shell $(2)))$($(1))
+pkg_c     = $(call once,pkg_c,$(PKG_CONFIG) --cflags $(pkgs) 2>/dev/null)
+pkg_l     = $(call once,pkg_l,$(PKG_CONFIG) --libs $(pkgs) 2>/dev/null)
+unit_c    = $(call once,unit_c,$(PKG_CONFIG) --cflags criterion 2>/dev/null)
+unit_l    = $(call once,unit_l,$(PKG_CONFIG) --libs criterion 2>/dev/null)
+warnings := -Wall -Wextra -Wshadow -Wundef -Wvla -Wsign-compare -Wconversion \
+            -Wstrict-prototypes -Wmissing-prototypes -Wwrite-strings -Wcast-qual -Wformat=2 \
+            -Wimplicit-fallthrough $(if $(WERROR),-Werror)
+own_cpp   = -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -DBCFMT_VERSION='"$(VERSION)"' \
+            -Ilibformat/include -Ilibformat $(pkg_c)
+own_c    := -std=gnu11 -fPIC -fvisibility=hidden -pthread $(warnings)
+own_ld   := -pthread -Wl,--as-needed -Wl,-z,relro,-z,now
+ifneq ($(SAN),)
+own_c    += -fsanitize=$(SAN) -fno-sanitize-recover=all -fno-omit-frame-pointer
+own_ld   += -fsanitize=$(SAN)
+# A report must not look like an exit code of fsck(8).
+export ASAN_OPTIONS ?= detect_leaks=1:exitcode=99
+export UBSAN_OPTIONS ?= print_stacktrace=1:exitcode=99
+endif
+ifneq ($(COV),)
+own_c    += --coverage
+own_ld   += --coverage
+endif
+ifneq ($(FUZZ),)
+own_c    += -fsanitize=fuzzer-no-link
+endif
+compile   = $(CC) $(own_cpp) $(CPPFLAGS) $(own_c) $(CFLAGS)
+link      = $(CC) $(own_ld) $(CFLAGS) $(LDFLAGS)
+libs      = $(pkg_l) $(LDLIBS)
+
+# ---- what there is, floor by floor ------------------------------------------------------
+lib_src :=
+lib_src += $(wildcard libformat/base/*.c libformat/ondisk/*.c)   # 0 bytes, vectors; layouts
+lib_src += $(wildcard libformat/codec/*.c)                       # 1 bytes to structs and back
+lib_src += $(wildcard libformat/dev/*.c)                         # 2 devices
+lib_src += $(wildcard libformat/read/*.c)                        # 3 structures from devices
+lib_src += $(wildcard libformat/set/*.c libformat/write/*.c)     # 4 a whole set
+lib_src += $(wildcard libformat/check/*.c libformat/make/*.c)    # 5 findings; formatting
+lib_src += $(wildcard libformat/repair/*.c)                      # 6 plan, rehearse, commit
+lib_src += $(wildcard libformat/render/*.c)                      # 7 text and JSON
+cli_src := $(wildcard libformat/cli/*.c)                         # 8 helpers of the programs
+
+lib_map     := libformat/libbcfmt.map
+lib_headers := $(wildcard libformat/include/bcfmt/*.h libformat/include/bcfmt/*.def)
+lib_man7    := $(wildcard libformat/man/*.7)
+
+programs := $(patsubst %/main.c,%,$(wildcard $(addsuffix /main.c,make-bcache bcache-fsck bcache-dump)))
+$(foreach p,$(programs),$(eval $(p)_src := $(wildcard $(p)/*.c)))
+
+unit_src := $(wildcard tests/unit/test_*.c tests/unit/*/test_*.c)
+kit_src  := $(wildcard tests/kit/*.c)
+tool_src := $(wildcard tests/tools/*.c)
+fuzz_src := $(wildcard tests/fuzz/fuzz_*.c)
+fuzz_run := tests/fuzz/replay.c
+
+obj       = $(patsubst %.c,$(B)/%.o,$(1))
+all_src   = $(lib_src) $(cli_src) $(foreach p,$(programs),$($(p)_src)) $(unit_src) $(kit_src) $(tool_src) \
+            $(fuzz_src) $(fuzz_run)
+progs     = $(foreach p,$(programs),$(B)/$(p)/$(p))
+bash_completions = $(addsuffix .bash,$(progs))
+units     = $(unit_src:%.c=$(B)/%)
+tools     = $(tool_src:%.c=$(B)/%)
+replays   = $(fuzz_src:tests/fuzz/fuzz_%.c=$(B)/tests/fuzz/replay_%)
+fuzzers   = $(fuzz_src:%.c=$(B)/%)
+
+# ---- building ---------------------------------------------------------------------------
+.PHONY: all lib programs test-programs FORCE
+all: lib programs
+lib: $(B)/libbcfmt.a $(B)/libbcfmt.so.$(VERSION) $(B)/libbcfmt.pc
+programs: $(progs) $(bash_completions)
+test-programs: $(units) $(tools) $(replays)
+FORCE:
+
+# Each is rewritten only when its text changes: a new flag compiles everything again, a source
+# that came or went links again.
+define settings
+$(CC) | $(own_cpp) $(CPPFLAGS) | $(own_c) $(CFLAGS) | $(own_ld) $(LDFLAGS) | $(libs)
+endef
+define keep
+$(file >$@.new,$(1))@if cmp -s $@.new $@; then rm $@.new; else mv $@.new $@; fi
+endef
+$(B)/settings: FORCE | $(B)/have-deps
+	$(call keep,$(settings))
+$(B)/paths: FORCE | $(B)/have-deps
+	$(call keep,$(PREFIX) $(LIBDIR) $(INCLUDEDIR))
+$(B)/sources: FORCE | $(B)/have-deps
+	$(call keep,$(sort $(all_src)))
+# Says which packages are missing before the compiler does.
+$(B)/have-deps:
+	@PKG_CONFIG='$(PKG_CONFIG)' tests/tools/deps --print build
+	@mkdir -p $(@D) && touch $@
+
+$(B)/%.o: %.c $(B)/settings
+	@mkdir -p $(@D)
+	$(call say,CC)$(compile) -MMD -MP -c -o $@ $<
+$(call obj,$(unit_src) $(kit_src)): own_cpp += -Itests $(unit_c)
+$(call obj,$(tool_src) $(fuzz_src) $(fuzz_run)): own_cpp += -Itests
+
+$(B)/libbcfmt.a: $(call obj,$(lib_src)) $(B)/sources
+	$(call say,AR)rm -f $@ && $(AR) rcs $@ $(filter %.o,$^)
+$(B)/libcli.a: $(call obj,$(cli_src)) $(B)/sources
+	$(call say,AR)rm -f $@ && $(AR) rcs $@ $(filter %.o,$^)
+$(B)/libbcfmt.so.$(VERSION): $(call obj,$(lib_src)) $(lib_map) $(B)/sources
+	$(call say,LD)$(link) -shared $(if $(SAN)$(FUZZ),,-Wl,-z,defs) \
+	  -Wl,-soname,libbcfmt.so.$(SOMAJOR) -Wl,--version-script=$(lib_map) \
+	  -o $@ $(filter %.o,$^) $(libs)
+$(B)/libbcfmt.pc: libformat/libbcfmt.pc.in $(B)/paths $(B)/settings
+	$(call say,GEN)sed -e 's|@prefix@|$(PREFIX)|; s|@libdir@|$(LIBDIR)|' \
+	  -e 's|@includedir@|$(INCLUDEDIR)|; s|@version@|$(VERSION)|; s|@pkgs@|$(pkgs)|' $< >$@
+
+define program
+$(B)/$(1)/$(1): $(call obj,$($(1)_src)) $(B)/libcli.a $(B)/libbcfmt.a $(B)/sources
+	$$(call say,LD)$$(link) -o $$@ $$(filter %.o %.a,$$^) $$(libs)
+endef
+$(foreach p,$(programs),$(eval $(call program,$(p))))
+
+# bash loads one file a command: what all share goes in front.
+$(bash_completions): $(B)/%.bash: libformat/cli/complete.bash %.bash
+	@mkdir -p $(@D)
+	$(call say,GEN)cat $^ >$@
+
+$(B)/libkit.a: $(call obj,$(kit_src)) $(B)/sources
+	$(call say,AR)rm -f $@ && $(AR) rcs $@ $(filter %.o,$^)
+$(units): $(B)/%: $(B)/%.o $(B)/libkit.a $(B)/libcli.a $(B)/libbcfmt.a
+	$(call say,LD)$(link) -o $@ $^ $(unit_l) $(libs)
+$(tools): $(B)/%: $(B)/%.o $(B)/libkit.a $(B)/libcli.a $(B)/libbcfmt.a
+	$(call say,LD)$(link) -o $@ $^ $(libs)
+
+$(replays): $(B)/tests/fuzz/replay_%: $(B)/tests/fuzz/fuzz_%.o $(call obj,$(fuzz_run)) $(B)/libbcfmt.a
+	$(call say,LD)$(link) -o $@ $^ $(libs)
+$(fuzzers): %: %.o $(B)/libbcfmt.a
+	$(call say,LD)$(link) -fsanitize=fuzzer -o $@ $^ $(libs)
+
+# ---- tests, in rings --------------------------------------------------------------------
+# Each ring ends with "NAME: N passed, N failed"; check adds them up.
+rings := check-floors check-symbols check-man check-tools check-unit check-cases \
+         check-transcripts check-images check-super check-fuzz check-install
+ring   = $(q)B='$(B)' tests/tools/ring $@
+jobs   = $(if $(findstring j,$(filter-out --%,$(MAKEFLAGS))),,-j$(shell nproc))
+
+.PHONY: deps demo fuzz check check-rings check-sanitize check-crash $(rings)
+deps:
+	@PKG_CONFIG='$(PKG_CONFIG)' tests/tools/deps check
+demo:
+	@PKG_CONFIG='$(PKG_CONFIG)' tests/tools/deps demo
+	@$(MAKE) $(jobs) programs
+	@tests/tools/demo $(B)
+# Until a crash or an interrupt: one target after the other, TIME seconds each.
+TIME ?= 300
+ifneq ($(FUZZ),)
+fuzz: $(fuzzers)
+	$(q)tests/tools/check-fuzz --libfuzzer $(TIME) $(O)/corpus $(fuzzers)
+else
+fuzz:
+	@$(MAKE) FUZZ=1 SAN=$(or $(SAN),address$(comma)undefined) fuzz
+endif
+check: deps
+	@$(MAKE) $(jobs) all test-programs
+	@tests/tools/tally $(MAKE) -k check-rings
+check-rings: $(rings)
+check-sanitize:
+	@$(MAKE) SAN=address,undefined check
+check-floors:
+	$(ring) tests/tools/check-floors
+check-symbols: lib
+	$(ring) tests/tools/check-symbols $(B)/libbcfmt.so.$(VERSION) $(B)/libbcfmt.a
+check-man: programs $(tools)
+	$(ring) tests/tools/check-man $(programs)
+check-tools: $(B)/have-deps
+	$(ring) tests/tools/check-tools '$(CC)'
+check-unit: $(units)
+	$(ring) tests/tools/run-unit $(B)/logs $(units)
+check-images: programs
+	$(ring) tests/tools/check-images
+check-super: programs
+	$(ring) tests/tools/check-super
+check-fuzz: $(replays)
+	$(ring) tests/tools/check-fuzz $(replays)
+check-install: all
+	$(ring) tests/tools/check-install '$(MAKE)' '$(CC)'
+
+# ---- install ----------------------------------------------------------------------------
+.PHONY: install uninstall
+inst_dirs  = $(SBINDIR) $(LIBDIR) $(PKGCONFDIR) $(INCLUDEDIR)/bcfmt $(MANDIR)/man7 $(MANDIR)/man8 $(COMPDIR)
+inst_progs = $(programs) $(if $(filter bcache-fsck,$(programs)),fsck.bcache)
+installed  = $(foreach p,$(inst_progs),$(SBINDIR)/$(p) $(MANDIR)/man8/$(p).8 $(COMPDIR)/$(p)) \
+             $(addprefix $(INCLUDEDIR)/bcfmt/,$(notdir $(lib_headers))) $(PKGCONFDIR)/libbcfmt.pc \
+             $(addprefix $(LIBDIR)/libbcfmt,.a .so .so.$(SOMAJOR) .so.$(VERSION)) \
+             $(addprefix $(MANDIR)/man7/,$(notdir $(lib_man7)))
+install: all
+	$(q)$(INSTALL) -d $(addprefix $(DESTDIR),$(inst_dirs))
+	$(q)$(INSTALL) -m 755 $(progs) $(DESTDIR)$(SBINDIR)
+	$(q)$(INSTALL) -m 644 $(B)/libbcfmt.a $(DESTDIR)$(LIBDIR)
+	$(q)$(INSTALL) -m 755 $(B)/libbcfmt.so.$(VERSION) $(DESTDIR)$(LIBDIR)
+	$(q)ln -sf libbcfmt.so.$(VERSION) $(DESTDIR)$(LIBDIR)/libbcfmt.so.$(SOMAJOR)
+	$(q)ln -sf libbcfmt.so.$(SOMAJOR) $(DESTDIR)$(LIBDIR)/libbcfmt.so
+	$(q)$(INSTALL) -m 644 $(lib_headers) $(DESTDIR)$(INCLUDEDIR)/bcfmt
+	$(q)$(INSTALL) -m 644 $(B)/libbcfmt.pc $(DESTDIR)$(PKGCONFDIR)
+	$(q)$(INSTALL) -m 644 $(lib_man7) $(DESTDIR)$(MANDIR)/man7
+	$(q)for p in $(programs); do \
+	  $(INSTALL) -m 644 $$p/$$p.8 $(DESTDIR)$(MANDIR)/man8/$$p.8 && \
+	  $(INSTALL) -m 644 $(B)/$$p/$$p.bash $(DESTDIR)$(COMPDIR)/$$p || exit 1; done
+ifneq ($(filter bcache-fsck,$(programs)),)
+	$(q)ln -sf bcache-fsck $(DESTDIR)$(SBINDIR)/fsck.bcache
+	$(q)ln -sf bcache-fsck.8 $(DESTDIR)$(MANDIR)/man8/fsck.bcache.8
+	$(q)ln -sf bcache-fsck $(DESTDIR)$(COMPDIR)/fsck.bcache
+endif
+# Folders go when nobody else has a file in them; those that every prefix has stay.
+uninstall:
+	$(q)rm -f $(addprefix $(DESTDIR),$(installed))
+	$(q)for d in $(addprefix $(DESTDIR),$(INCLUDEDIR)/bcfmt $(PKGCONFDIR) $(COMPDIR) $(dir $(COMPDIR)) \
+	  $(MANDIR)/man7 $(MANDIR)/man8); do rmdir "$$d" 2>/dev/null || :; done
+
+# ---- the rest ---------------------------------------------------------------------------
+.PHONY: clean help format man
+# The manual of problems is made from the table of problems and kept in the tree.
+man: $(B)/tests/tools/gen-problems-man
+	$(q)$< >libformat/man/bcache-problems.7
+format:
+	$(q)clang-format -i $$(git ls-files '*.c' '*.h')
+clean:
+	rm -rf $(O)
+help:
+	@sed -n 's/^## \{0,1\}//p' Makefile
+
+-include $(patsubst %.o,%.d,$(call obj,$(all_src)))
