@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What every kind of device provides, and the calls by which one device stands on another. */
+#ifndef DEV_DEV_IMPL_H
+#define DEV_DEV_IMPL_H
+
+#include <bcfmt/dev.h>
+
+/* Why a read, write or flush failed, filled by the device that met the failure. */
+struct io_fault {
+	uint64_t offset_bytes;
+	int os_error;       /* errno, or 0 */
+	const char *reason; /* static storage, or NULL: os_error tells */
+};
+
+/*
+ * The range is checked before a call: it lies inside the device and len_bytes is not 0. Nothing
+ * here records a fault in the context, because a failed try is no failed call: salvaging reads
+ * go on after it.
+ */
+struct dev_ops {
+	/* Called from several threads at once. */
+	bcfmt_err (*read)(struct bcfmt_dev *dev, uint64_t offset_bytes, void *buf,
+			  size_t len_bytes, struct io_fault *fault);
+	/* Only called on a writable device, from one thread and during no read of it. */
+	bcfmt_err (*write)(struct bcfmt_dev *dev, uint64_t offset_bytes, const void *buf,
+			   size_t len_bytes, struct io_fault *fault);
+	/* NULL: nothing to flush. */
+	bcfmt_err (*flush)(struct bcfmt_dev *dev, struct io_fault *fault);
+	/* NULL: all is data. offset_bytes is inside the device, and so must the answer be. */
+	bcfmt_err (*next_data)(struct bcfmt_dev *dev, uint64_t offset_bytes, uint64_t *begin_bytes,
+			       uint64_t *end_bytes, struct io_fault *fault);
+	/* Frees the structure that dev is the first member of, and the devices it owns. */
+	void (*free)(struct bcfmt_dev *dev);
+};
+
+/* First member of every kind of device. */
+struct bcfmt_dev {
+	const struct dev_ops *ops;
+	struct bcfmt_ctx *ctx;
+	char *name; /* owned; freed by bcfmt_dev_free() */
+	uint64_t bytes; /* whole sectors */
+	uint32_t logical_block_bytes;
+	bool is_writable;
+	bool was_in_use;
+};
+
+/* bytes is rounded down to whole sectors. E_NOMEM leaves *dev without anything to free. */
+bcfmt_err dev_init(struct bcfmt_dev *dev, const struct dev_ops *ops, struct bcfmt_ctx *ctx,
+		   const char *name, uint64_t bytes);
+/* The same with name, size, block and state of lower. */
+bcfmt_err dev_init_above(struct bcfmt_dev *dev, const struct dev_ops *ops, struct bcfmt_ctx *ctx,
+			 const struct bcfmt_dev *lower);
+
+/* As the public calls, but the fault goes to *fault and not to the context. */
+bcfmt_err dev_read_quiet(struct bcfmt_dev *dev, uint64_t offset_bytes, void *buf, size_t len_bytes,
+			 struct io_fault *fault);
+bcfmt_err dev_write_quiet(struct bcfmt_dev *dev, uint64_t offset_bytes, const void *buf,
+			  size_t len_bytes, struct io_fault *fault);
+bcfmt_err dev_flush_quiet(struct bcfmt_dev *dev, struct io_fault *fault);
+bcfmt_err dev_next_data_quiet(struct bcfmt_dev *dev, uint64_t offset_bytes, uint64_t *begin_bytes,
+			      uint64_t *end_bytes, struct io_fault *fault);
+
+/* Fills *fault and returns err. os_error 0 when reason says all. */
+bcfmt_err dev_io_fail(struct io_fault *fault, bcfmt_err err, uint64_t offset_bytes, int os_error,
+		      const char *reason);
+
+#endif
