@@ -1,0 +1,117 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* A crew of threads that works through a list of nodes. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "set/tree_impl.h"
+
+/* Nodes taken at once: few enough to share the end of a list, enough to keep reads in a row. */
+#define BATCH 8u
+
+struct crew {
+	struct bcfmt_ctx *ctx;
+	const char *pass;
+	const uint32_t *order;
+	size_t n;
+	crew_fn work;
+	void *arg;
+	size_t next;   /* atomic */
+	size_t done;   /* atomic */
+	int first_err; /* atomic, a bcfmt_err */
+};
+
+void worker_clear(struct worker *worker)
+{
+	node_reader_clear(&worker->reader);
+	leaf_scratch_clear(&worker->leaf);
+	vec_free(&worker->replay);
+	vec_free(&worker->ranges);
+}
+
+static void crew_fail(struct crew *crew, bcfmt_err err)
+{
+	int none = BCFMT_OK;
+
+	__atomic_compare_exchange_n(&crew->first_err, &none, (int)err, false, __ATOMIC_SEQ_CST,
+				    __ATOMIC_SEQ_CST);
+}
+
+static void crew_work(struct crew *crew, bool is_caller)
+{
+	struct worker worker;
+
+	memset(&worker, 0, sizeof(worker));
+	for (;;) {
+		size_t begin = __atomic_fetch_add(&crew->next, BATCH, __ATOMIC_RELAXED);
+		size_t end = begin + BATCH < crew->n ? begin + BATCH : crew->n;
+
+		if (begin >= crew->n || __atomic_load_n(&crew->first_err, __ATOMIC_RELAXED))
+			break;
+		for (size_t i = begin; i < end; i++) {
+			bcfmt_err err = crew->work(crew->arg, &worker, crew->order[i]);
+
+			if (err) {
+				crew_fail(crew, err);
+				break;
+			}
+		}
+		if (bcfmt_ctx_is_cancelled(crew->ctx))
+			crew_fail(crew, BCFMT_E_CANCELLED);
+		__atomic_fetch_add(&crew->done, end - begin, __ATOMIC_RELAXED);
+		if (is_caller)
+			bcfmt_ctx_progress(crew->ctx, crew->pass,
+					   __atomic_load_n(&crew->done, __ATOMIC_RELAXED), crew->n);
+	}
+	worker_clear(&worker);
+}
+
+static void *crew_thread(void *arg)
+{
+	crew_work(arg, false);
+	return NULL;
+}
+
+bcfmt_err crew_run(struct bcfmt_ctx *ctx, const char *pass, const uint32_t *order, size_t n,
+		   crew_fn work, void *arg)
+{
+	struct crew crew = { .ctx = ctx, .pass = pass, .order = order, .n = n, .work = work,
+			     .arg = arg };
+	pthread_t threads[64];
+	unsigned int wanted = bcfmt_ctx_threads(ctx), n_threads = 0;
+
+	if (wanted > sizeof(threads) / sizeof(threads[0]))
+		wanted = sizeof(threads) / sizeof(threads[0]);
+	/* A thread that cannot be had is no error: the caller's own does all the work. */
+	while (n_threads + 1 < wanted && (n_threads + 1) * BATCH < n &&
+	       !pthread_create(&threads[n_threads], NULL, crew_thread, &crew))
+		n_threads++;
+	crew_work(&crew, true);
+	for (unsigned int i = 0; i < n_threads; i++)
+		pthread_join(threads[i], NULL);
+	return (bcfmt_err)crew.first_err;
+}
+
+static int place_cmp(const void *a, const void *b, void *arg)
+{
+	const struct bcfmt_node_ref *refs = arg;
+	uint32_t i = *(const uint32_t *)a, j = *(const uint32_t *)b;
+	uint64_t x = refs[i].sectors ? bcfmt_ptr_sector(refs[i].ptr) : 0;
+	uint64_t y = refs[j].sectors ? bcfmt_ptr_sector(refs[j].ptr) : 0;
+
+	if (x != y)
+		return x < y ? -1 : 1;
+	return i < j ? -1 : i > j;
+}
+
+uint32_t *device_order(const struct bcfmt_node_ref *refs, size_t n)
+{
+	uint32_t *order = malloc((n ? n : 1) * sizeof(*order));
+
+	if (!order)
+		return NULL;
+	for (size_t i = 0; i < n; i++)
+		order[i] = (uint32_t)i;
+	/* qsort_r() hands the context through; it is not written. */
+	qsort_r(order, n, sizeof(*order), place_cmp, (void *)(uintptr_t)refs);
+	return order;
+}

@@ -1,0 +1,295 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The interior levels, one at a time: all nodes of a level are read, all their keys raise gens
+ * (tombstones of freed nodes included), and only then are child pointers judged stale. For that
+ * the nodes are read again, one by one: no more keys than those of one node are ever held. Every
+ * bucket is taken as a node once at most, so that no loop of pointers keeps the walk going.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "set/tree_impl.h"
+
+/* Key of an interior node with its place in the order of writing. */
+struct child_key {
+	struct bcfmt_key key;
+	uint32_t order;
+};
+
+struct level {
+	struct bcfmt_tree *tree;
+	const struct bcfmt_tree_visitor *visitor;
+	struct bcfmt_node_ref *refs;
+	size_t n_refs;
+	struct vec keys;   /* struct child_key, of one node */
+	struct vec below;  /* struct bcfmt_node_ref of the next level */
+};
+
+bcfmt_err ref_read(struct bcfmt_set *set, struct worker *worker, const struct bcfmt_node_ref *ref,
+		   struct bcfmt_node_view *view)
+{
+	bcfmt_err err = node_read(&worker->reader, set->cache.dev, &set->geo, ref->ptr,
+				  ref->sectors);
+
+	memset(view, 0, sizeof(*view));
+	view->ref = ref;
+	view->node = &worker->reader.node;
+	view->bad = worker->reader.bad;
+	return err ? err : node_view_count(view, &worker->reader.node, &worker->ranges);
+}
+
+static void raise_gens(struct bcfmt_set *set, const struct bcfmt_node *node)
+{
+	for (uint32_t i = 0; i < node->n_bsets; i++) {
+		const struct bcfmt_bset *bset = &node->bsets[i];
+		struct bcfmt_key_iter it = bcfmt_key_iter_init(bset->keys, bset->words);
+		struct bcfmt_key key;
+
+		if (bset->fault)
+			continue;
+		while (bcfmt_key_iter_next(&it, &key))
+			if (bcfmt_key_sectors(&key) && bcfmt_key_ptr_count(&key))
+				set_raise_gen(set, key.ptr);
+	}
+}
+
+static bcfmt_err collect_keys(const struct bcfmt_node *node, struct vec *out)
+{
+	out->n = 0;
+	for (uint32_t i = 0; i < node->n_bsets; i++) {
+		const struct bcfmt_bset *bset = &node->bsets[i];
+		struct bcfmt_key_iter it = bcfmt_key_iter_init(bset->keys, bset->words);
+		struct bcfmt_key key;
+
+		if (bset->fault)
+			continue;
+		while (bcfmt_key_iter_next(&it, &key)) {
+			struct child_key *slot = vec_push(out, sizeof(*slot));
+
+			if (!slot)
+				return BCFMT_E_NOMEM;
+			slot->key = key;
+			slot->order = (uint32_t)out->n;
+		}
+	}
+	return BCFMT_OK;
+}
+
+static bcfmt_err read_interior(void *arg, struct worker *worker, uint32_t index)
+{
+	struct level *level = arg;
+	const struct bcfmt_tree_visitor *visitor = level->visitor;
+	struct bcfmt_node_view view;
+	bcfmt_err err;
+
+	if (!level->refs[index].sectors)
+		return BCFMT_OK;
+	err = ref_read(level->tree->set, worker, &level->refs[index], &view);
+	if (err)
+		return err;
+	raise_gens(level->tree->set, view.node);
+	return visitor->node ? visitor->node(visitor->arg, &view) : BCFMT_OK;
+}
+
+/* By position; of equal ones the newer first, as the kernel sorts them. */
+static int child_cmp(const void *a, const void *b)
+{
+	const struct child_key *x = a, *y = b;
+	int order = bcfmt_pos_cmp(bcfmt_key_end(&x->key), bcfmt_key_end(&y->key));
+
+	if (order)
+		return order;
+	return x->order > y->order ? -1 : x->order < y->order;
+}
+
+/* Why a child cannot be followed; marks its bucket when it can. */
+static enum bcfmt_child_fault take_child(struct bcfmt_set *set, const struct bcfmt_key *key,
+					 unsigned int level, enum bcfmt_key_fault *key_fault)
+{
+	uint64_t bucket = bcfmt_ptr_bucket(&set->geo, key->ptr);
+	struct bcfmt_bucket *at;
+
+	*key_fault = bcfmt_key_fault_btree(&set->geo, key);
+	if (*key_fault)
+		return BCFMT_CHILD_INVALID;
+	if (bcfmt_ptr_dev(key->ptr) != set->geo.nr_this_dev)
+		return BCFMT_CHILD_OTHER_MEMBER;
+	/* The map ends with the device where that is shorter than its superblock says. */
+	if (bucket >= set->geo.nbuckets) {
+		*key_fault = BCFMT_KEY_PAST_END;
+		return BCFMT_CHILD_INVALID;
+	}
+	at = &set->buckets[bucket];
+	if (at->use & BCFMT_USE_NODE)
+		return at->sectors == level + 1 ? BCFMT_CHILD_SEEN : BCFMT_CHILD_OTHER_LEVEL;
+	if (at->use & BCFMT_USE_METADATA)
+		return BCFMT_CHILD_METADATA;
+	at->use |= BCFMT_USE_NODE;
+	at->sectors = (uint16_t)(level + 1);
+	return BCFMT_CHILD_OK;
+}
+
+static bcfmt_err report_child(const struct bcfmt_tree_visitor *visitor,
+			      const struct bcfmt_node_ref *parent, const struct bcfmt_key *key,
+			      enum bcfmt_child_fault fault, enum bcfmt_key_fault key_fault)
+{
+	if (!fault || !visitor->child)
+		return BCFMT_OK;
+	return visitor->child(visitor->arg, parent, key, fault, key_fault);
+}
+
+/* A range without a node becomes a ref without sectors: the journal may still have keys there. */
+static bcfmt_err push_gap(struct level *level, const struct bcfmt_node_ref *parent,
+			  struct bcfmt_pos lo, struct bcfmt_pos hi, bool is_told)
+{
+	struct bcfmt_node_ref *ref;
+
+	if (bcfmt_pos_cmp(lo, hi) >= 0)
+		return BCFMT_OK;
+	if (is_told && level->visitor->gap) {
+		bcfmt_err err = level->visitor->gap(level->visitor->arg, parent, lo, hi);
+
+		if (err)
+			return err;
+	}
+	ref = vec_push(&level->below, sizeof(*ref));
+	if (!ref)
+		return BCFMT_E_NOMEM;
+	*ref = (struct bcfmt_node_ref){ .lo = lo, .hi = hi,
+					.level = (uint8_t)(parent->level - 1) };
+	return BCFMT_OK;
+}
+
+/* Appends the children of one node to the next level. */
+static bcfmt_err take_children(struct level *level, const struct bcfmt_node_ref *parent)
+{
+	struct bcfmt_set *set = level->tree->set;
+	const struct child_key *child = level->keys.items;
+	struct bcfmt_pos lo = parent->lo;
+
+	if (level->keys.n > 1)
+		qsort(level->keys.items, level->keys.n, sizeof(*child), child_cmp);
+	for (size_t i = 0; i < level->keys.n; i++) {
+		const struct bcfmt_key *key = &child[i].key;
+		struct bcfmt_pos hi = bcfmt_key_end(key);
+		enum bcfmt_key_fault key_fault = BCFMT_KEY_OK;
+		enum bcfmt_child_fault fault = BCFMT_CHILD_OK;
+		struct bcfmt_node_ref *ref;
+		bcfmt_err err;
+
+		if (bcfmt_key_is_zero_pos(key) || bcfmt_set_stale(set, key->ptr))
+			continue;
+		if (bcfmt_pos_cmp(hi, parent->hi) > 0)
+			hi = parent->hi;
+		if (bcfmt_key_fault_btree(&set->geo, key) == BCFMT_KEY_OK &&
+		    bcfmt_pos_cmp(hi, lo) <= 0)
+			fault = BCFMT_CHILD_DUPLICATE;
+		else
+			fault = take_child(set, key, parent->level - 1u, &key_fault);
+		err = report_child(level->visitor, parent, key, fault, key_fault);
+		if (err)
+			return err;
+		if (fault)
+			continue;
+		ref = vec_push(&level->below, sizeof(*ref));
+		if (!ref)
+			return BCFMT_E_NOMEM;
+		*ref = (struct bcfmt_node_ref){ .ptr = key->ptr, .lo = lo, .hi = hi,
+						.sectors = bcfmt_key_sectors(key),
+						.level = (uint8_t)(parent->level - 1) };
+		lo = hi;
+	}
+	return push_gap(level, parent, lo, parent->hi, parent->sectors != 0);
+}
+
+/* Reads one node again for its children; without a node its range stays a gap. */
+static bcfmt_err descend(struct level *level, struct worker *worker,
+			 const struct bcfmt_node_ref *ref)
+{
+	struct bcfmt_set *set = level->tree->set;
+	bcfmt_err err = BCFMT_OK;
+
+	level->keys.n = 0;
+	if (ref->sectors) {
+		level->tree->n_interior++;
+		err = node_read(&worker->reader, set->cache.dev, &set->geo, ref->ptr,
+				ref->sectors);
+		if (!err)
+			err = collect_keys(&worker->reader.node, &level->keys);
+	}
+	return err ? err : take_children(level, ref);
+}
+
+static bcfmt_err read_level(struct level *level)
+{
+	uint32_t *order = device_order(level->refs, level->n_refs);
+	struct worker worker;
+	bcfmt_err err;
+
+	if (!order)
+		return BCFMT_E_NOMEM;
+	err = crew_run(level->tree->set->ctx, "interior nodes", order, level->n_refs,
+		       read_interior, level);
+	free(order);
+	memset(&worker, 0, sizeof(worker));
+	for (size_t i = 0; !err && i < level->n_refs; i++)
+		err = descend(level, &worker, &level->refs[i]);
+	worker_clear(&worker);
+	vec_free(&level->keys);
+	return err;
+}
+
+/* The root as the only node of its level, or a gap over everything when there is none. */
+static bcfmt_err take_root(struct bcfmt_tree *tree, const struct bcfmt_tree_visitor *visitor,
+			   struct bcfmt_node_ref *root)
+{
+	struct bcfmt_set *set = tree->set;
+	const struct bcfmt_key *key = &set->newest.btree_root;
+	enum bcfmt_key_fault key_fault = BCFMT_KEY_OK;
+	enum bcfmt_child_fault fault;
+
+	*root = (struct bcfmt_node_ref){ .hi = bcfmt_pos_max(), .is_root = true };
+	if (!set->has_newest)
+		return BCFMT_OK;
+	/* The kernel keeps the level in 8 bits. */
+	root->level = (uint8_t)set->newest.btree_level;
+	set_raise_gen(set, key->ptr);
+	fault = take_child(set, key, root->level, &key_fault);
+	if (fault)
+		return report_child(visitor, NULL, key, fault, key_fault);
+	root->ptr = key->ptr;
+	root->sectors = bcfmt_key_sectors(key);
+	return BCFMT_OK;
+}
+
+bcfmt_err interior_walk(struct bcfmt_tree *tree, const struct bcfmt_tree_visitor *visitor)
+{
+	struct bcfmt_node_ref root;
+	struct vec refs = { 0 };
+	struct bcfmt_node_ref *slot;
+	bcfmt_err err = take_root(tree, visitor, &root);
+
+	if (err)
+		return err;
+	slot = vec_push(&refs, sizeof(*slot));
+	if (!slot)
+		return BCFMT_E_NOMEM;
+	*slot = root;
+	/* Without a root there is one leaf-level gap over the whole key space. */
+	if (!root.sectors)
+		slot->level = 0;
+	for (unsigned int height = slot->level; !err && height > 0; height--) {
+		struct level level = { .tree = tree, .visitor = visitor, .refs = refs.items,
+				       .n_refs = refs.n };
+
+		err = read_level(&level);
+		vec_free(&refs);
+		refs = level.below;
+	}
+	if (err) {
+		vec_free(&refs);
+		return err;
+	}
+	tree->leaves = refs;
+	return BCFMT_OK;
+}

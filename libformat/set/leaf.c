@@ -1,0 +1,357 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What a leaf finally holds. Every key becomes a piece with its place in the order of writing; a
+ * sweep over the pieces gives each sector to the last writer. One algorithm for sorted, overlapping
+ * and disordered bsets: where the order of a bset is broken, its physical order counts.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "set/set_impl.h"
+
+void leaf_scratch_clear(struct leaf_scratch *scratch)
+{
+	vec_free(&scratch->pieces);
+	vec_free(&scratch->heap);
+	vec_free(&scratch->clean);
+	vec_free(&scratch->extents);
+}
+
+/* Cuts a piece to (lo, hi]; false when nothing is left. */
+static bool cut_piece(struct leaf_piece *piece, struct bcfmt_pos lo, struct bcfmt_pos hi)
+{
+	uint64_t begin = 0, end = UINT64_MAX;
+
+	if (piece->inode < lo.inode || piece->inode > hi.inode)
+		return false;
+	if (piece->inode == lo.inode)
+		begin = lo.sector;
+	if (piece->inode == hi.inode)
+		end = hi.sector;
+	if (piece->end_sector > end)
+		piece->end_sector = end;
+	if (piece->start_sector < begin) {
+		if (piece->has_data)
+			piece->ptr += (begin - piece->start_sector) << 8;
+		piece->start_sector = begin;
+	}
+	return piece->start_sector < piece->end_sector;
+}
+
+static bcfmt_err push_piece(struct vec *pieces, const struct leaf_piece *piece)
+{
+	struct leaf_piece *slot = vec_push(pieces, sizeof(*piece));
+
+	if (!slot)
+		return BCFMT_E_NOMEM;
+	*slot = *piece;
+	return BCFMT_OK;
+}
+
+/* A key as a piece within the ref's range; false when it adds nothing there. */
+static bool piece_of_key(struct leaf_scratch *scratch, const struct bcfmt_geometry *geo,
+			 const struct bcfmt_node_ref *ref, const struct bcfmt_key *key,
+			 uint8_t source, struct leaf_piece *piece)
+{
+	if (bcfmt_key_fault_extent(geo, key))
+		return false;
+	*piece = (struct leaf_piece){
+		.start_sector = bcfmt_key_start_sector(key),
+		.end_sector = key->low,
+		.ptr = key->ptr,
+		.inode = bcfmt_key_inode(key),
+		.order = (uint32_t)scratch->pieces.n,
+		.is_dirty = bcfmt_key_is_dirty(key),
+		.has_data = bcfmt_key_has_data(key),
+		.source = source,
+	};
+	return cut_piece(piece, ref->lo, ref->hi);
+}
+
+static bcfmt_err add_bsets(struct leaf_scratch *scratch, const struct bcfmt_geometry *geo,
+			   const struct bcfmt_node_ref *ref, const struct bcfmt_node *node)
+{
+	for (uint32_t i = 0; i < node->n_bsets; i++) {
+		const struct bcfmt_bset *bset = &node->bsets[i];
+		struct bcfmt_key_iter it = bcfmt_key_iter_init(bset->keys, bset->words);
+		struct bcfmt_key key;
+
+		if (bset->fault)
+			continue;
+		while (bcfmt_key_iter_next(&it, &key)) {
+			struct leaf_piece piece;
+
+			if (piece_of_key(scratch, geo, ref, &key, BCFMT_FROM_TREE, &piece) &&
+			    push_piece(&scratch->pieces, &piece))
+				return BCFMT_E_NOMEM;
+		}
+	}
+	return BCFMT_OK;
+}
+
+/*
+ * The pointer that sector 0 of the inode would have: equal for all pieces of one extent on the
+ * cache, however they were cut.
+ */
+static uint64_t mapping(const struct leaf_piece *piece)
+{
+	return piece->ptr - (piece->start_sector << 8);
+}
+
+static int mapping_cmp(const void *a, const void *b)
+{
+	const struct leaf_piece *x = a, *y = b;
+
+	if (x->inode != y->inode)
+		return x->inode < y->inode ? -1 : 1;
+	if (mapping(x) != mapping(y))
+		return mapping(x) < mapping(y) ? -1 : 1;
+	if (x->end_sector != y->end_sector)
+		return x->end_sector < y->end_sector ? -1 : 1;
+	return x->start_sector < y->start_sector ? -1 : x->start_sector > y->start_sector;
+}
+
+static bcfmt_err collect_clean(struct leaf_scratch *scratch)
+{
+	const struct leaf_piece *piece = scratch->pieces.items;
+
+	scratch->clean.n = 0;
+	for (size_t i = 0; i < scratch->pieces.n; i++)
+		if (piece[i].has_data && !piece[i].is_dirty &&
+		    push_piece(&scratch->clean, &piece[i]))
+			return BCFMT_E_NOMEM;
+	if (scratch->clean.n > 1)
+		qsort(scratch->clean.items, scratch->clean.n, sizeof(*piece), mapping_cmp);
+	return BCFMT_OK;
+}
+
+/* First clean piece of the same mapping that ends after sector; n of them when there is none. */
+static size_t find_clean(const struct leaf_scratch *scratch, const struct leaf_piece *like,
+			 uint64_t sector)
+{
+	struct leaf_piece want = *like;
+	size_t low = 0, high = scratch->clean.n;
+
+	want.ptr += (sector - want.start_sector) << 8;
+	want.start_sector = sector;
+	want.end_sector = sector + 1;
+	while (low < high) {
+		size_t mid = low + (high - low) / 2;
+		const struct leaf_piece *clean = VEC_AT(&scratch->clean, struct leaf_piece, mid);
+
+		if (clean->inode != want.inode || mapping(clean) != mapping(&want) ?
+			    mapping_cmp(clean, &want) < 0 : clean->end_sector <= sector)
+			low = mid + 1;
+		else
+			high = mid;
+	}
+	return low;
+}
+
+/*
+ * Adds a dirty key of the journal, in parts: a part that the tree has clean at the very same
+ * place was written back after the entry was written, since a place is written once only.
+ */
+static bcfmt_err add_dirty_replay(struct leaf_scratch *scratch, const struct leaf_piece *whole)
+{
+	uint64_t at = whole->start_sector;
+
+	while (at < whole->end_sector) {
+		size_t i = find_clean(scratch, whole, at);
+		const struct leaf_piece *clean = VEC_AT(&scratch->clean, struct leaf_piece, i);
+		struct leaf_piece part = *whole;
+
+		part.start_sector = at;
+		part.ptr += (at - whole->start_sector) << 8;
+		if (i < scratch->clean.n && clean->inode == whole->inode &&
+		    mapping(clean) == mapping(whole) && clean->start_sector < part.end_sector) {
+			part.is_written_back = clean->start_sector <= at;
+			if (!part.is_written_back)
+				part.end_sector = clean->start_sector;
+			else if (clean->end_sector < part.end_sector)
+				part.end_sector = clean->end_sector;
+		}
+		part.order = (uint32_t)scratch->pieces.n;
+		if (push_piece(&scratch->pieces, &part))
+			return BCFMT_E_NOMEM;
+		at = part.end_sector;
+	}
+	return BCFMT_OK;
+}
+
+static bcfmt_err add_replay(struct leaf_scratch *scratch, const struct bcfmt_geometry *geo,
+			    const struct bcfmt_node_ref *ref,
+			    const struct bcfmt_replay_key *replay, size_t n_replay)
+{
+	bcfmt_err err = n_replay ? collect_clean(scratch) : BCFMT_OK;
+
+	for (size_t i = 0; !err && i < n_replay; i++) {
+		struct leaf_piece piece;
+
+		if (!piece_of_key(scratch, geo, ref, &replay[i].key, BCFMT_FROM_REPLAY, &piece))
+			continue;
+		if (piece.is_dirty && piece.has_data)
+			err = add_dirty_replay(scratch, &piece);
+		else
+			err = push_piece(&scratch->pieces, &piece);
+	}
+	return err;
+}
+
+static int piece_cmp(const void *a, const void *b)
+{
+	const struct leaf_piece *x = a, *y = b;
+
+	if (x->inode != y->inode)
+		return x->inode < y->inode ? -1 : 1;
+	if (x->start_sector != y->start_sector)
+		return x->start_sector < y->start_sector ? -1 : 1;
+	return x->order < y->order ? -1 : x->order > y->order;
+}
+
+static bool is_plain(const struct vec *pieces)
+{
+	const struct leaf_piece *piece = pieces->items;
+
+	for (size_t i = 1; i < pieces->n; i++)
+		if (piece[i - 1].inode > piece[i].inode ||
+		    (piece[i - 1].inode == piece[i].inode &&
+		     piece[i - 1].end_sector > piece[i].start_sector))
+			return false;
+	return true;
+}
+
+/* Heap of piece indexes, the last writer on top. */
+static bool is_later(const struct leaf_piece *pieces, const uint32_t *heap, size_t a, size_t b)
+{
+	return pieces[heap[a]].order > pieces[heap[b]].order;
+}
+
+static void swap_at(uint32_t *heap, size_t a, size_t b)
+{
+	uint32_t index = heap[a];
+
+	heap[a] = heap[b];
+	heap[b] = index;
+}
+
+static bcfmt_err heap_push(struct vec *vec, const struct leaf_piece *pieces, uint32_t index)
+{
+	uint32_t *slot = vec_push(vec, sizeof(*slot));
+	uint32_t *heap = vec->items;
+
+	if (!slot)
+		return BCFMT_E_NOMEM;
+	*slot = index;
+	for (size_t at = vec->n - 1; at && is_later(pieces, heap, at, (at - 1) / 2);
+	     at = (at - 1) / 2)
+		swap_at(heap, at, (at - 1) / 2);
+	return BCFMT_OK;
+}
+
+static void heap_pop(struct vec *vec, const struct leaf_piece *pieces)
+{
+	uint32_t *heap = vec->items;
+	size_t at = 0;
+
+	heap[0] = heap[--vec->n];
+	for (;;) {
+		size_t child = 2 * at + 1;
+
+		if (child >= vec->n)
+			return;
+		if (child + 1 < vec->n && is_later(pieces, heap, child + 1, child))
+			child++;
+		if (!is_later(pieces, heap, child, at))
+			return;
+		swap_at(heap, child, at);
+		at = child;
+	}
+}
+
+/* Appends [start, end) of a piece that holds data. */
+static bcfmt_err emit(struct leaf_scratch *scratch, const struct leaf_piece *piece,
+		      uint64_t start_sector, uint64_t end_sector)
+{
+	uint64_t ptr = piece->ptr + ((start_sector - piece->start_sector) << 8);
+	struct bcfmt_extent *extent;
+
+	if (!piece->has_data)
+		return BCFMT_OK;
+	extent = vec_push(&scratch->extents, sizeof(*extent));
+	if (!extent)
+		return BCFMT_E_NOMEM;
+	*extent = (struct bcfmt_extent){
+		.start_sector = start_sector,
+		.end_sector = end_sector,
+		.ptr = ptr,
+		.inode = piece->inode,
+		.is_dirty = piece->is_dirty,
+		.source = piece->source,
+		.is_written_back = piece->is_written_back,
+	};
+	return BCFMT_OK;
+}
+
+static bcfmt_err sweep(struct leaf_scratch *scratch)
+{
+	const struct leaf_piece *pieces = scratch->pieces.items;
+	size_t n = scratch->pieces.n, i = 0;
+	uint64_t at = 0, run_start = 0;
+	const struct leaf_piece *run = NULL; /* the piece that is on top since run_start */
+	uint32_t inode = 0;
+	bcfmt_err err = BCFMT_OK;
+
+	scratch->heap.n = 0;
+	while (!err && (i < n || scratch->heap.n)) {
+		const struct leaf_piece *top;
+		uint64_t next;
+
+		if (!scratch->heap.n) {
+			at = pieces[i].start_sector;
+			inode = pieces[i].inode;
+		}
+		for (; !err && i < n && pieces[i].inode == inode && pieces[i].start_sector == at; i++)
+			err = heap_push(&scratch->heap, pieces, (uint32_t)i);
+		while (scratch->heap.n &&
+		       pieces[*VEC_AT(&scratch->heap, uint32_t, 0)].end_sector <= at)
+			heap_pop(&scratch->heap, pieces);
+		top = scratch->heap.n ? &pieces[*VEC_AT(&scratch->heap, uint32_t, 0)] : NULL;
+		if (run && run != top && !err)
+			err = emit(scratch, run, run_start, at);
+		if (run != top)
+			run_start = at;
+		run = top;
+		if (!top)
+			continue;
+		next = top->end_sector;
+		if (i < n && pieces[i].inode == inode && pieces[i].start_sector < next)
+			next = pieces[i].start_sector;
+		at = next;
+	}
+	return err;
+}
+
+bcfmt_err leaf_resolve(struct leaf_scratch *scratch, const struct bcfmt_geometry *geo,
+		       const struct bcfmt_node_ref *ref, const struct bcfmt_node *node,
+		       const struct bcfmt_replay_key *replay, size_t n_replay)
+{
+	bcfmt_err err;
+
+	scratch->pieces.n = 0;
+	scratch->extents.n = 0;
+	err = add_bsets(scratch, geo, ref, node);
+	if (!err)
+		err = add_replay(scratch, geo, ref, replay, n_replay);
+	if (err)
+		return err;
+	if (is_plain(&scratch->pieces)) {
+		const struct leaf_piece *piece = scratch->pieces.items;
+
+		for (size_t i = 0; !err && i < scratch->pieces.n; i++)
+			err = emit(scratch, &piece[i], piece[i].start_sector, piece[i].end_sector);
+		return err;
+	}
+	qsort(scratch->pieces.items, scratch->pieces.n, sizeof(struct leaf_piece), piece_cmp);
+	return sweep(scratch);
+}

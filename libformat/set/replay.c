@@ -1,0 +1,198 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The keys of the replay window, sorted by place, so that every leaf can take its slice in any
+ * order of leaves. A ring can hold more keys than memory should: they are sorted runs.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/checked.h"
+#include "set/set_impl.h"
+
+#define SLICE_BATCH 256u
+
+struct replay {
+	struct runs *runs;
+	uint64_t n;
+};
+
+static int replay_cmp(const void *a, const void *b)
+{
+	const struct bcfmt_replay_key *x = a, *y = b;
+	int order = bcfmt_pos_cmp(bcfmt_key_start(&x->key), bcfmt_key_start(&y->key));
+
+	if (order)
+		return order;
+	if (x->seq != y->seq)
+		return x->seq < y->seq ? -1 : 1;
+	return x->word < y->word ? -1 : x->word > y->word;
+}
+
+static int journal_order_cmp(const void *a, const void *b)
+{
+	const struct bcfmt_replay_key *x = a, *y = b;
+
+	if (x->seq != y->seq)
+		return x->seq < y->seq ? -1 : 1;
+	return x->word < y->word ? -1 : x->word > y->word;
+}
+
+static bcfmt_err add_entry(struct bcfmt_set *set, struct replay *replay,
+			   const struct bcfmt_jset *jset)
+{
+	struct bcfmt_key_iter it = bcfmt_key_iter_init(jset->keys, jset->keys_field);
+	struct bcfmt_replay_key record;
+	bcfmt_err err = BCFMT_OK;
+
+	memset(&record, 0, sizeof(record));
+	while (!err && bcfmt_key_iter_next(&it, &record.key)) {
+		/* Size 0 and impossible keys change nothing; the journal pass reports them. */
+		if (bcfmt_key_fault_extent(&set->geo, &record.key))
+			continue;
+		if (bcfmt_key_has_data(&record.key))
+			set_raise_gen(set, record.key.ptr);
+		record.seq = jset->seq;
+		record.word = it.word;
+		err = runs_add(replay->runs, &record, 1);
+	}
+	return err;
+}
+
+/* First entry to replay; a window that no kernel can have open is cut to what the ring holds. */
+static size_t window_begin(const struct bcfmt_journal *journal, size_t newest, uint64_t last_seq)
+{
+	size_t begin = newest;
+
+	while (begin && journal->entries[begin - 1].seq >= last_seq)
+		begin--;
+	return begin;
+}
+
+static bcfmt_err add_window(struct bcfmt_set *set, struct replay *replay)
+{
+	const struct bcfmt_journal *journal = &set->journal;
+	uint64_t newest_seq = set->newest.seq;
+	uint8_t *buf = NULL;
+	size_t buf_bytes = 0;
+	bcfmt_err err = BCFMT_OK;
+
+	for (size_t i = window_begin(journal, set->newest_index, set->newest.last_seq);
+	     !err && i < journal->n_entries && journal->entries[i].seq <= newest_seq; i++) {
+		struct bcfmt_jset jset;
+
+		/* Of entries with one number only the first counts. */
+		if (i && journal->entries[i - 1].seq == journal->entries[i].seq)
+			continue;
+		err = bcfmt_journal_entry_load(journal, i, &buf, &buf_bytes, &jset);
+		if (err == BCFMT_E_DAMAGED) {
+			err = BCFMT_OK;
+			continue;
+		}
+		if (!err)
+			err = add_entry(set, replay, &jset);
+	}
+	free(buf);
+	return err;
+}
+
+bcfmt_err replay_load(struct bcfmt_set *set, struct replay **out)
+{
+	struct replay *replay = calloc(1, sizeof(*replay));
+	bcfmt_err err;
+
+	if (!replay)
+		return BCFMT_E_NOMEM;
+	err = runs_new(set->ctx, sizeof(struct bcfmt_replay_key),
+		       max_u64(bcfmt_ctx_max_bytes(set->ctx) / 4, 1u << 20), replay_cmp,
+		       &replay->runs);
+	if (!err && set->has_newest)
+		err = add_window(set, replay);
+	if (!err)
+		err = runs_sort(replay->runs);
+	if (!err)
+		err = runs_flatten(replay->runs);
+	if (err) {
+		replay_free(replay);
+		return err;
+	}
+	replay->n = runs_count(replay->runs);
+	*out = replay;
+	return BCFMT_OK;
+}
+
+void replay_free(struct replay *replay)
+{
+	if (!replay)
+		return;
+	runs_free(replay->runs);
+	free(replay);
+}
+
+uint64_t replay_count(const struct replay *replay)
+{
+	return replay->n;
+}
+
+uint64_t replay_spilled_bytes(const struct replay *replay)
+{
+	return runs_spilled_bytes(replay->runs);
+}
+
+/* First index whose key starts at or after pos. */
+static bcfmt_err lower_bound(struct replay *replay, struct bcfmt_pos pos, uint64_t *index)
+{
+	uint64_t low = 0, high = replay->n;
+
+	while (low < high) {
+		uint64_t mid = low + (high - low) / 2;
+		struct bcfmt_replay_key record;
+		bcfmt_err err = runs_get(replay->runs, mid, &record, 1);
+
+		if (err)
+			return err;
+		if (bcfmt_pos_cmp(bcfmt_key_start(&record.key), pos) < 0)
+			low = mid + 1;
+		else
+			high = mid;
+	}
+	*index = low;
+	return BCFMT_OK;
+}
+
+bcfmt_err replay_slice(struct replay *replay, struct bcfmt_pos lo, struct bcfmt_pos hi,
+		       struct vec *out)
+{
+	/* A key that begins before lo can reach into the range by its size at most. */
+	struct bcfmt_pos from = { lo.inode, lo.sector > BCFMT_KEY_MAX_SECTORS ?
+						    lo.sector - BCFMT_KEY_MAX_SECTORS : 0 };
+	struct bcfmt_replay_key batch[SLICE_BATCH];
+	uint64_t index;
+	bcfmt_err err;
+
+	out->n = 0;
+	if (!replay->n)
+		return BCFMT_OK;
+	err = lower_bound(replay, from, &index);
+	while (!err && index < replay->n) {
+		size_t n = (size_t)min_u64(SLICE_BATCH, replay->n - index);
+
+		err = runs_get(replay->runs, index, batch, n);
+		for (size_t i = 0; !err && i < n; i++) {
+			struct bcfmt_replay_key *slot;
+
+			if (bcfmt_pos_cmp(bcfmt_key_start(&batch[i].key), hi) >= 0)
+				goto sorted;
+			if (bcfmt_pos_cmp(bcfmt_key_end(&batch[i].key), lo) <= 0)
+				continue;
+			slot = vec_push(out, sizeof(*slot));
+			if (!slot)
+				return BCFMT_E_NOMEM;
+			*slot = batch[i];
+		}
+		index += n;
+	}
+sorted:
+	if (!err && out->n > 1)
+		qsort(out->items, out->n, sizeof(struct bcfmt_replay_key), journal_order_cmp);
+	return err;
+}

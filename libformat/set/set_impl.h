@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What the files of the set floor share. */
+#ifndef SET_SET_IMPL_H
+#define SET_SET_IMPL_H
+
+#include <bcfmt/set.h>
+#include <bcfmt/tree.h>
+
+#include "base/runs.h"
+#include "base/vec.h"
+#include "read/read.h"
+
+/* Raises a bucket's gen; true when that bucket had been judged before (see struct bcfmt_bucket). */
+bool set_raise_gen(struct bcfmt_set *set, uint64_t ptr);
+/* Tells that pointers into the bucket are judged by gen from now on. */
+void set_mark_judged(struct bcfmt_set *set, uint64_t bucket);
+/* Adds use bits; thread-safe. */
+void set_mark_use(struct bcfmt_set *set, uint64_t bucket, unsigned int use);
+
+/* Follows the prio chain of set->newest. */
+bcfmt_err set_load_prios(struct bcfmt_set *set);
+/* Reads the uuid table of set->newest. */
+bcfmt_err set_load_uuids(struct bcfmt_set *set);
+
+/* Scratch of one thread for resolving leaves; zero to start, free with leaf_scratch_clear(). */
+struct leaf_piece {
+	uint64_t start_sector;
+	uint64_t end_sector;
+	uint64_t ptr;
+	uint32_t inode;
+	uint32_t order; /* of writing: the highest wins */
+	bool is_dirty;
+	bool has_data;
+	bool is_written_back;
+	uint8_t source;
+};
+struct leaf_scratch {
+	struct vec pieces;  /* struct leaf_piece */
+	struct vec heap;    /* uint32_t, indexes into pieces */
+	struct vec clean;   /* struct leaf_piece: clean keys of the tree by mapping */
+	struct vec extents; /* struct bcfmt_extent */
+};
+void leaf_scratch_clear(struct leaf_scratch *scratch);
+
+/*
+ * What a leaf finally holds: bsets oldest to newest, then n_replay journal keys in order, the
+ * last writer wins a sector. Keys are cut to the ref's range; invalid ones are left out. The
+ * result is in scratch->extents, staleness not judged yet. E_NOMEM. kernel:
+ * bch_extent_sort_fixup(), bch_extent_insert_fixup(), bch_journal_replay().
+ */
+bcfmt_err leaf_resolve(struct leaf_scratch *scratch, const struct bcfmt_geometry *geo,
+		       const struct bcfmt_node_ref *ref, const struct bcfmt_node *node,
+		       const struct bcfmt_replay_key *replay, size_t n_replay);
+
+/* Fills the counters of view and of its node's bsets: order, sizes, placeholders. E_NOMEM. */
+bcfmt_err node_view_count(struct bcfmt_node_view *view, struct bcfmt_node *node,
+			  struct vec *ranges);
+
+/* Keys of the replay window by place. */
+struct replay;
+bcfmt_err replay_load(struct bcfmt_set *set, struct replay **out);
+void replay_free(struct replay *replay);
+uint64_t replay_count(const struct replay *replay);
+uint64_t replay_spilled_bytes(const struct replay *replay);
+/*
+ * The keys that overlap (lo, hi] in the order of the journal, into out (struct
+ * bcfmt_replay_key). Thread-safe.
+ */
+bcfmt_err replay_slice(struct replay *replay, struct bcfmt_pos lo, struct bcfmt_pos hi,
+		       struct vec *out);
+
+#endif

@@ -1,0 +1,217 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Walks over the leaves of a tree: all of them in device order, or a range in key order. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "set/tree_impl.h"
+
+struct leaf_walk {
+	struct bcfmt_tree *tree;
+	const struct bcfmt_tree_visitor *visitor;
+	int gen_rose; /* atomic: after it had been judged by */
+};
+
+bcfmt_err bcfmt_tree_open(struct bcfmt_set *set, const struct bcfmt_tree_visitor *visitor,
+			  struct bcfmt_tree **out)
+{
+	static const struct bcfmt_tree_visitor nobody = { NULL, NULL, NULL, NULL, NULL };
+	struct bcfmt_tree *tree;
+	bcfmt_err err;
+
+	*out = NULL;
+	if (!set->has_geometry)
+		return bcfmt_fail(set->ctx, BCFMT_E_DAMAGED, "%s: no usable cache superblock",
+				  set->has_cache ? bcfmt_dev_name(set->cache.dev) : "cache");
+	tree = calloc(1, sizeof(*tree));
+	if (!tree)
+		return BCFMT_E_NOMEM;
+	tree->set = set;
+	/* A set may be walked more than once: nodes are marked anew. */
+	for (uint64_t i = 0; i < set->geo.nbuckets; i++)
+		if (set->buckets[i].use & BCFMT_USE_NODE) {
+			set->buckets[i].use &= (uint8_t)~BCFMT_USE_NODE;
+			set->buckets[i].sectors = 0;
+		}
+	err = replay_load(set, &tree->replay);
+	if (!err)
+		err = interior_walk(tree, visitor ? visitor : &nobody);
+	if (err) {
+		bcfmt_tree_free(tree);
+		return err;
+	}
+	*out = tree;
+	return BCFMT_OK;
+}
+
+void bcfmt_tree_free(struct bcfmt_tree *tree)
+{
+	if (!tree)
+		return;
+	replay_free(tree->replay);
+	vec_free(&tree->leaves);
+	free(tree);
+}
+
+size_t bcfmt_tree_leaves(const struct bcfmt_tree *tree)
+{
+	return tree->leaves.n;
+}
+
+size_t bcfmt_tree_nodes(const struct bcfmt_tree *tree)
+{
+	size_t n = tree->n_interior;
+
+	for (size_t i = 0; i < tree->leaves.n; i++)
+		n += VEC_AT(&tree->leaves, struct bcfmt_node_ref, i)->sectors != 0;
+	return n;
+}
+
+const struct bcfmt_node_ref *bcfmt_tree_leaf(const struct bcfmt_tree *tree, size_t i)
+{
+	return VEC_AT(&tree->leaves, struct bcfmt_node_ref, i);
+}
+
+uint64_t bcfmt_tree_replay_keys(const struct bcfmt_tree *tree)
+{
+	return replay_count(tree->replay);
+}
+
+uint64_t bcfmt_tree_spilled_bytes(const struct bcfmt_tree *tree)
+{
+	return replay_spilled_bytes(tree->replay);
+}
+
+/*
+ * Every key of the leaf raises its bucket's gen, overwritten ones too: each of them existed. Keys
+ * into buckets of metadata do not: they are wrong, and must not make a node look freed.
+ */
+static bool raise_from_leaf(struct bcfmt_set *set, const struct bcfmt_node *node)
+{
+	bool rose = false;
+
+	for (uint32_t i = 0; i < node->n_bsets; i++) {
+		const struct bcfmt_bset *bset = &node->bsets[i];
+		struct bcfmt_key_iter it = bcfmt_key_iter_init(bset->keys, bset->words);
+		struct bcfmt_key key;
+
+		if (bset->fault)
+			continue;
+		while (bcfmt_key_iter_next(&it, &key)) {
+			uint64_t bucket = bcfmt_ptr_bucket(&set->geo, key.ptr);
+
+			if (!bcfmt_key_has_data(&key) || bcfmt_key_fault_extent(&set->geo, &key) ||
+			    bucket >= set->geo.nbuckets ||
+			    set->buckets[bucket].use & BCFMT_USE_METADATA)
+				continue;
+			rose |= set_raise_gen(set, key.ptr);
+		}
+	}
+	return rose;
+}
+
+static void judge(struct bcfmt_set *set, struct vec *extents)
+{
+	for (size_t i = 0; i < extents->n; i++) {
+		struct bcfmt_extent *extent = VEC_AT(extents, struct bcfmt_extent, i);
+		uint64_t bucket = bcfmt_ptr_bucket(&set->geo, extent->ptr);
+
+		if (bucket < set->geo.nbuckets)
+			set_mark_judged(set, bucket);
+		extent->stale = (uint8_t)bcfmt_set_stale(set, extent->ptr);
+	}
+}
+
+/* Reads, resolves and judges one leaf, and hands it to the visitor. */
+static bcfmt_err visit_leaf(struct bcfmt_tree *tree, struct worker *worker,
+			    const struct bcfmt_node_ref *ref,
+			    const struct bcfmt_tree_visitor *visitor, bool *gen_rose)
+{
+	static const struct bcfmt_node empty;
+	struct bcfmt_set *set = tree->set;
+	struct bcfmt_node_view view = { .ref = ref, .node = &empty };
+	bcfmt_err err = BCFMT_OK;
+
+	if (ref->sectors) {
+		err = ref_read(set, worker, ref, &view);
+		if (!err && visitor->node)
+			err = visitor->node(visitor->arg, &view);
+		if (!err && raise_from_leaf(set, view.node))
+			*gen_rose = true;
+	}
+	if (err || !visitor->leaf)
+		return err;
+	err = replay_slice(tree->replay, ref->lo, ref->hi, &worker->replay);
+	if (!err)
+		err = leaf_resolve(&worker->leaf, &set->geo, ref, view.node, worker->replay.items,
+				   worker->replay.n);
+	if (err)
+		return err;
+	judge(set, &worker->leaf.extents);
+	return visitor->leaf(visitor->arg, &view, worker->leaf.extents.items,
+			     worker->leaf.extents.n);
+}
+
+static bcfmt_err walk_one(void *arg, struct worker *worker, uint32_t index)
+{
+	struct leaf_walk *walk = arg;
+	bool gen_rose = false;
+	bcfmt_err err = visit_leaf(walk->tree, worker, bcfmt_tree_leaf(walk->tree, index),
+				   walk->visitor, &gen_rose);
+
+	if (gen_rose)
+		__atomic_store_n(&walk->gen_rose, 1, __ATOMIC_SEQ_CST);
+	return err;
+}
+
+bcfmt_err bcfmt_tree_walk_leaves(struct bcfmt_tree *tree, const struct bcfmt_tree_visitor *visitor,
+				 bool *again)
+{
+	struct leaf_walk walk = { tree, visitor, 0 };
+	uint32_t *order = device_order(tree->leaves.items, tree->leaves.n);
+	bcfmt_err err;
+
+	*again = false;
+	if (!order)
+		return BCFMT_E_NOMEM;
+	err = crew_run(tree->set->ctx, "leaves", order, tree->leaves.n, walk_one, &walk);
+	free(order);
+	*again = !err && walk.gen_rose;
+	return err;
+}
+
+/* First leaf whose range ends after lo. */
+static size_t first_leaf(const struct bcfmt_tree *tree, struct bcfmt_pos lo)
+{
+	size_t low = 0, high = tree->leaves.n;
+
+	while (low < high) {
+		size_t mid = low + (high - low) / 2;
+
+		if (bcfmt_pos_cmp(bcfmt_tree_leaf(tree, mid)->hi, lo) <= 0)
+			low = mid + 1;
+		else
+			high = mid;
+	}
+	return low;
+}
+
+bcfmt_err bcfmt_tree_range(struct bcfmt_tree *tree, struct bcfmt_pos lo, struct bcfmt_pos hi,
+			   const struct bcfmt_tree_visitor *visitor)
+{
+	struct worker worker;
+	bool gen_rose = false;
+	bcfmt_err err = BCFMT_OK;
+
+	memset(&worker, 0, sizeof(worker));
+	for (size_t i = first_leaf(tree, lo); !err && i < tree->leaves.n; i++) {
+		const struct bcfmt_node_ref *ref = bcfmt_tree_leaf(tree, i);
+
+		if (bcfmt_pos_cmp(ref->lo, hi) >= 0)
+			break;
+		err = visit_leaf(tree, &worker, ref, visitor, &gen_rose);
+		if (!err && bcfmt_ctx_is_cancelled(tree->set->ctx))
+			err = BCFMT_E_CANCELLED;
+	}
+	worker_clear(&worker);
+	return err;
+}

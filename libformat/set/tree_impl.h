@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* A tree prepared for walks; shared by the files that build and walk it. */
+#ifndef SET_TREE_IMPL_H
+#define SET_TREE_IMPL_H
+
+#include <pthread.h>
+
+#include "set/set_impl.h"
+
+struct bcfmt_tree {
+	struct bcfmt_set *set; /* borrowed */
+	struct replay *replay;
+	struct vec leaves;     /* struct bcfmt_node_ref in key order; sectors 0: a gap */
+	size_t n_interior;
+};
+
+/* What one worker needs for node after node. */
+struct worker {
+	struct node_reader reader;
+	struct leaf_scratch leaf;
+	struct vec replay; /* struct bcfmt_replay_key */
+	struct vec ranges;
+};
+void worker_clear(struct worker *worker);
+
+/*
+ * Calls work(arg, worker, i) for i in order[0..n) on the context's threads; the caller's thread is
+ * one of them and shows progress. The first error stops all and is returned.
+ */
+typedef bcfmt_err (*crew_fn)(void *arg, struct worker *worker, uint32_t index);
+bcfmt_err crew_run(struct bcfmt_ctx *ctx, const char *pass, const uint32_t *order, size_t n,
+		   crew_fn work, void *arg);
+
+/* Indexes 0..n-1 of refs by place on the device; refs without sectors come first. Freed by the
+ * caller; NULL when memory is out. */
+uint32_t *device_order(const struct bcfmt_node_ref *refs, size_t n);
+
+/* Reads a ref into the worker's reader and counts its keys into *view. E_NOMEM. */
+bcfmt_err ref_read(struct bcfmt_set *set, struct worker *worker, const struct bcfmt_node_ref *ref,
+		   struct bcfmt_node_view *view);
+
+/* The interior levels: fills tree->leaves and n_interior. */
+bcfmt_err interior_walk(struct bcfmt_tree *tree, const struct bcfmt_tree_visitor *visitor);
+
+#endif
