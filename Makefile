@@ -116,17 +116,19 @@ $(foreach p,$(programs),$(eval $(p)_src := $(wildcard $(p)/*.c)))
 unit_src := $(wildcard tests/unit/test_*.c tests/unit/*/test_*.c)
 kit_src  := $(wildcard tests/kit/*.c)
 tool_src := $(wildcard tests/tools/*.c)
+crash_src := $(wildcard tests/crash/*.c)
 fuzz_src := $(wildcard tests/fuzz/fuzz_*.c)
 fuzz_run := tests/fuzz/replay.c
 
 obj       = $(patsubst %.c,$(B)/%.o,$(1))
 all_src   = $(lib_src) $(cli_src) $(foreach p,$(programs),$($(p)_src)) $(unit_src) $(kit_src) $(tool_src) \
-            $(fuzz_src) $(fuzz_run)
+            $(crash_src) $(fuzz_src) $(fuzz_run)
 progs     = $(foreach p,$(programs),$(B)/$(p)/$(p))
 bash_completions = $(addsuffix .bash,$(progs))
 units     = $(unit_src:%.c=$(B)/%)
 tools     = $(tool_src:%.c=$(B)/%)
 replays   = $(fuzz_src:tests/fuzz/fuzz_%.c=$(B)/tests/fuzz/replay_%)
+crash_log = $(B)/tests/crash/crash_log
 fuzzers   = $(fuzz_src:%.c=$(B)/%)
 
 # ---- building ---------------------------------------------------------------------------
@@ -134,7 +136,7 @@ fuzzers   = $(fuzz_src:%.c=$(B)/%)
 all: lib programs
 lib: $(B)/libbcfmt.a $(B)/libbcfmt.so.$(VERSION) $(B)/libbcfmt.pc
 programs: $(progs) $(bash_completions)
-test-programs: $(units) $(tools) $(replays)
+test-programs: $(units) $(tools) $(crash_log) $(replays)
 FORCE:
 
 # Each is rewritten only when its text changes: a new flag compiles everything again, a source
@@ -159,8 +161,8 @@ $(B)/have-deps:
 $(B)/%.o: %.c $(B)/settings
 	@mkdir -p $(@D)
 	$(call say,CC)$(compile) -MMD -MP -c -o $@ $<
-$(call obj,$(unit_src) $(kit_src)): own_cpp += -Itests $(unit_c)
-$(call obj,$(tool_src) $(fuzz_src) $(fuzz_run)): own_cpp += -Itests
+$(call obj,$(unit_src) $(kit_src)): private own_cpp += -Itests $(unit_c)
+$(call obj,$(tool_src) $(crash_src) $(fuzz_src) $(fuzz_run)): private own_cpp += -Itests
 
 $(B)/libbcfmt.a: $(call obj,$(lib_src)) $(B)/sources
 	$(call say,AR)rm -f $@ && $(AR) rcs $@ $(filter %.o,$^)
@@ -192,6 +194,8 @@ $(units): $(B)/%: $(B)/%.o $(B)/libkit.a $(B)/libcli.a $(B)/libbcfmt.a
 $(tools): $(B)/%: $(B)/%.o $(B)/libkit.a $(B)/libcli.a $(B)/libbcfmt.a
 	$(call say,LD)$(link) -o $@ $^ $(libs)
 
+$(crash_log): $(call obj,$(crash_src)) $(B)/libkit.a $(B)/libcli.a $(B)/libbcfmt.a $(B)/sources
+	$(call say,LD)$(link) -o $@ $(filter %.o %.a,$^) $(libs)
 $(replays): $(B)/tests/fuzz/replay_%: $(B)/tests/fuzz/fuzz_%.o $(call obj,$(fuzz_run)) $(B)/libbcfmt.a
 	$(call say,LD)$(link) -o $@ $^ $(libs)
 $(fuzzers): %: %.o $(B)/libbcfmt.a
@@ -200,7 +204,8 @@ $(fuzzers): %: %.o $(B)/libbcfmt.a
 # ---- tests, in rings --------------------------------------------------------------------
 # Each ring ends with "NAME: N passed, N failed"; check adds them up.
 rings := check-floors check-symbols check-man check-tools check-unit check-cases \
-         check-transcripts check-images check-super check-fuzz check-install
+         check-transcripts check-images check-super check-crash-sample \
+         check-fuzz check-install
 ring   = $(q)B='$(B)' tests/tools/ring $@
 jobs   = $(if $(findstring j,$(filter-out --%,$(MAKEFLAGS))),,-j$(shell nproc))
 
@@ -236,10 +241,19 @@ check-tools: $(B)/have-deps
 	$(ring) tests/tools/check-tools '$(CC)'
 check-unit: $(units)
 	$(ring) tests/tools/run-unit $(B)/logs $(units)
+check-cases: programs $(tools)
+	$(ring) tests/cases/run-cases
+check-transcripts: programs $(tools)
+	$(ring) tests/cli/run-transcripts
 check-images: programs
 	$(ring) tests/tools/check-images
 check-super: programs
 	$(ring) tests/tools/check-super
+# Every state of the log takes minutes; a part of them is enough for every day.
+check-crash: programs $(crash_log)
+	$(ring) tests/tools/check-crash $(crash_log)
+check-crash-sample: programs $(crash_log)
+	$(ring) tests/tools/check-crash $(crash_log) --step 23 --rounds 2
 check-fuzz: $(replays)
 	$(ring) tests/tools/check-fuzz $(replays)
 check-install: all

@@ -8,7 +8,7 @@
  *    new bucket), since the newer history has written over it: a proof;
  *  - two valid entries with one sequence number and different contents: a proof of two
  *    histories, not of which is the newer;
- *  - a jump of the sequence between neighbouring whole ring buckets.
+ *  - a jump of the sequence where the entries between could never have had room.
  */
 #include <bcfmt/journal.h>
 #include <bcfmt/prio.h>
@@ -111,15 +111,6 @@ static bool find_twins(const struct bcfmt_journal *journal, struct bcfmt_journal
 	return false;
 }
 
-/* First and last entry of the ascending, gapless run from the start of each ring bucket. */
-struct ring_span {
-	uint64_t first;
-	uint64_t last;
-	uint32_t next_sector;
-	bool is_used;
-	bool is_over;
-};
-
 static int place_cmp(const void *a, const void *b, void *arg)
 {
 	const struct bcfmt_journal_entry *entries = arg;
@@ -131,57 +122,69 @@ static int place_cmp(const void *a, const void *b, void *arg)
 	return x->sector < y->sector ? -1 : x->sector > y->sector;
 }
 
-static void ring_spans(const struct bcfmt_journal *journal, const size_t *by_place,
-		       struct ring_span *spans)
+static uint32_t end_sector(const struct bcfmt_journal *journal,
+			   const struct bcfmt_journal_entry *entry)
 {
-	for (size_t i = 0; i < journal->n_entries; i++) {
-		const struct bcfmt_journal_entry *entry = &journal->entries[by_place[i]];
-		struct ring_span *span = &spans[entry->ring_index];
-
-		if (span->is_over || !entry->is_in_sequence)
-			continue;
-		if (entry->sector != span->next_sector ||
-		    (span->is_used && entry->seq != span->last + 1)) {
-			span->is_over = true;
-			continue;
-		}
-		if (!span->is_used)
-			span->first = entry->seq;
-		span->is_used = true;
-		span->last = entry->seq;
-		span->next_sector = entry->sector + entry->blocks * journal->geo.block_sectors;
-	}
-	for (size_t i = 0; i < journal->n_stops; i++)
-		spans[journal->stops[i].ring_index].is_used = false;
+	return entry->sector + entry->blocks * journal->geo.block_sectors;
 }
 
+/*
+ * b follows a on the disk, with sectors between them in which entries may have been lost; true
+ * when more numbers lie between them than blocks.
+ */
+static bool is_jump(const struct bcfmt_journal *journal, const struct bcfmt_journal_entry *a,
+		    const struct bcfmt_journal_entry *b, uint32_t sectors)
+{
+	return b->seq > a->seq && b->seq - a->seq - 1 > sectors / journal->geo.block_sectors;
+}
+
+static void tell_jump(const struct bcfmt_journal_entry *a, const struct bcfmt_journal_entry *b,
+		      struct bcfmt_journal_histories *out)
+{
+	out->is_found = true;
+	out->newer_seq = a->seq;
+	snprintf(out->evidence, sizeof(out->evidence),
+		 "entry %llu in ring bucket %u is followed by %llu in ring bucket %u",
+		 (unsigned long long)a->seq, a->ring_index, (unsigned long long)b->seq,
+		 b->ring_index);
+}
+
+/*
+ * Within a bucket numbers rise one by one, then fall to an older lap; the next bucket goes on
+ * after the rise, wherever a restart left room. A rise that is too steep is another history.
+ */
 static bcfmt_err find_jump(const struct bcfmt_journal *journal,
 			   struct bcfmt_journal_histories *out)
 {
-	struct ring_span *spans = calloc(journal->geo.journal_buckets, sizeof(*spans));
+	const struct bcfmt_journal_entry *entries = journal->entries;
+	const struct bcfmt_journal_entry *rise = NULL; /* last of the rise from a bucket's start */
+	bool is_rising = false;
 	size_t *by_place = calloc(journal->n_entries, sizeof(*by_place));
 
-	if (!spans || !by_place) {
-		free(spans);
-		free(by_place);
+	if (!by_place)
 		return BCFMT_E_NOMEM;
-	}
 	for (size_t i = 0; i < journal->n_entries; i++)
 		by_place[i] = i;
 	qsort_r(by_place, journal->n_entries, sizeof(*by_place), place_cmp, journal->entries);
-	ring_spans(journal, by_place, spans);
-	for (uint32_t l = 0; l + 1 < journal->geo.journal_buckets && !out->is_found; l++) {
-		const struct ring_span *here = &spans[l], *next = &spans[l + 1];
+	for (size_t i = 0; i < journal->n_entries && !out->is_found; i++) {
+		const struct bcfmt_journal_entry *entry = &entries[by_place[i]];
+		const struct bcfmt_journal_entry *before = i ? &entries[by_place[i - 1]] : NULL;
 
-		if (!here->is_used || !next->is_used || next->first <= here->last + 1)
-			continue;
-		out->is_found = true;
-		out->newer_seq = here->last;
-		snprintf(out->evidence, sizeof(out->evidence),
-			 "ring bucket %u ends with entry %llu, the next begins with %llu", l,
-			 (unsigned long long)here->last, (unsigned long long)next->first);
+		if (before && before->ring_index == entry->ring_index) {
+			if (is_jump(journal, before, entry,
+				    entry->sector - end_sector(journal, before)))
+				tell_jump(before, entry, out);
+			is_rising = is_rising && entry->seq > before->seq;
+		} else {
+			if (rise && rise->ring_index + 1u == entry->ring_index && !entry->sector &&
+			    is_jump(journal, rise, entry,
+				    journal->geo.bucket_sectors - end_sector(journal, rise)))
+				tell_jump(rise, entry, out);
+			is_rising = true;
+		}
+		if (is_rising)
+			rise = entry;
 	}
-	free(spans);
 	free(by_place);
 	return BCFMT_OK;
 }

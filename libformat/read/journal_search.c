@@ -9,11 +9,19 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/checked.h"
 #include "read/read.h"
 
 /* Knuth's multiplicative hash as the kernel's probe uses it. */
 #define GOLDEN_RATIO_32 2654435769u
 
+#define NONE SIZE_MAX
+
+/*
+ * The kernel's list is sorted by seq, as the entries are: it is a set of indexes into them. A
+ * binary tree over the entries keeps what it asks about in few steps, because a made-up ring can
+ * put a million entries on it and take them off again.
+ */
 struct search {
 	struct bcfmt_journal *journal;
 	size_t *by_place;     /* in-sequence entries by (ring_index, sector) */
@@ -21,11 +29,9 @@ struct search {
 	size_t *ring_begin;   /* of each ring bucket in by_place, one more than buckets */
 	uint64_t *bucket_seq; /* highest inserted per ring bucket */
 	bool *is_read;
-	bool *is_listed;      /* per entry: on the kernel's list */
-	size_t lowest;        /* no entry below this index is listed */
-	uint64_t newest_seq;  /* of the list, 0 when empty */
-	uint64_t max_last_seq;
-	bool has_any;
+	size_t leaves;        /* power of 2; entry i is node leaves + i, the root is node 1 */
+	bool *has_listed;     /* per node: an entry below is on the list */
+	uint64_t *last_seq;   /* per node: the highest last_seq of those */
 };
 
 static int place_cmp(const void *a, const void *b, void *arg)
@@ -39,41 +45,86 @@ static int place_cmp(const void *a, const void *b, void *arg)
 	return x->sector < y->sector ? -1 : x->sector > y->sector;
 }
 
-/* Another entry of the same seq is on the list. */
-static bool has_twin(const struct search *search, size_t index)
+static void set_listed(struct search *search, size_t index, bool is_listed)
 {
-	const struct bcfmt_journal *journal = search->journal;
-	uint64_t seq = journal->entries[index].seq;
+	size_t node = search->leaves + index;
 
-	for (size_t i = index; i-- > 0 && journal->entries[i].seq == seq;)
-		if (search->is_listed[i])
+	search->has_listed[node] = is_listed;
+	search->last_seq[node] = is_listed ? search->journal->entries[index].last_seq : 0;
+	for (node /= 2; node; node /= 2) {
+		search->has_listed[node] = search->has_listed[2 * node] ||
+					   search->has_listed[2 * node + 1];
+		search->last_seq[node] = max_u64(search->last_seq[2 * node],
+						 search->last_seq[2 * node + 1]);
+	}
+}
+
+/* First or last entry below a node that has any. */
+static size_t listed_below(const struct search *search, size_t node, size_t side)
+{
+	while (node < search->leaves)
+		node = 2 * node + (search->has_listed[2 * node + side] ? side : !side);
+	return node - search->leaves;
+}
+
+static size_t first_listed(const struct search *search)
+{
+	return search->has_listed[1] ? listed_below(search, 1, 0) : NONE;
+}
+
+static size_t listed_before(const struct search *search, size_t index)
+{
+	for (size_t node = search->leaves + index; node > 1; node /= 2)
+		if (node & 1 && search->has_listed[node - 1])
+			return listed_below(search, node - 1, 1);
+	return NONE;
+}
+
+static size_t listed_after(const struct search *search, size_t index)
+{
+	for (size_t node = search->leaves + index; node > 1; node /= 2)
+		if (!(node & 1) && search->has_listed[node + 1])
+			return listed_below(search, node + 1, 0);
+	return NONE;
+}
+
+static uint64_t newest_seq(const struct search *search)
+{
+	if (!search->has_listed[1])
+		return 0;
+	return search->journal->entries[listed_below(search, 1, 1)].seq;
+}
+
+/*
+ * Going down the list from the newest, the kernel skips an entry when it meets its number, or one
+ * that no longer needs it; it stops behind the first older one, which it has looked at too.
+ */
+static bool is_skipped(const struct search *search, size_t index)
+{
+	const struct bcfmt_journal_entry *entries = search->journal->entries;
+	size_t before = listed_before(search, index), after = listed_after(search, index);
+	uint64_t seq = entries[index].seq;
+
+	for (size_t node = search->leaves + index; node > 1; node /= 2)
+		if (!(node & 1) && search->last_seq[node + 1] > seq)
 			return true;
-	for (size_t i = index + 1; i < journal->n_entries && journal->entries[i].seq == seq; i++)
-		if (search->is_listed[i])
-			return true;
-	return false;
+	if (after != NONE && entries[after].seq == seq)
+		return true;
+	return before != NONE && (entries[before].seq == seq || entries[before].last_seq > seq);
 }
 
 /* One entry as it is met while a bucket is read; true when it goes on the list. */
 static bool list_entry(struct search *search, size_t index)
 {
-	const struct bcfmt_journal *journal = search->journal;
-	const struct bcfmt_journal_entry *entry = &journal->entries[index];
+	const struct bcfmt_journal_entry *entries = search->journal->entries;
+	size_t first;
 
-	while (search->lowest < journal->n_entries &&
-	       journal->entries[search->lowest].seq < entry->last_seq)
-		search->is_listed[search->lowest++] = false;
-	if (has_twin(search, index) || entry->seq < search->max_last_seq)
+	while ((first = first_listed(search)) != NONE &&
+	       entries[first].seq < entries[index].last_seq)
+		set_listed(search, first, false);
+	if (is_skipped(search, index))
 		return false;
-	search->is_listed[index] = true;
-	/* An entry older than its own last_seq is listed all the same, below the others. */
-	if (index < search->lowest)
-		search->lowest = index;
-	if (entry->last_seq <= entry->seq && entry->last_seq > search->max_last_seq)
-		search->max_last_seq = entry->last_seq;
-	if (!search->has_any || entry->seq > search->newest_seq)
-		search->newest_seq = entry->seq;
-	search->has_any = true;
+	set_listed(search, index, true);
 	return true;
 }
 
@@ -129,11 +180,11 @@ static void search_ring(struct search *search, uint32_t n)
 	for (right = left + 1; right < n && !search->is_read[right];)
 		right++;
 	while (left + 1 < right) {
-		uint64_t before = search->newest_seq;
+		uint64_t before = newest_seq(search);
 
 		mid = (left + right) / 2;
 		read_bucket(search, mid);
-		if (search->newest_seq != before)
+		if (newest_seq(search) != before)
 			left = mid;
 		else
 			right = mid;
@@ -153,12 +204,15 @@ static bcfmt_err search_prepare(struct search *search)
 	uint32_t n = journal->geo.journal_buckets;
 	size_t next = 0;
 
+	for (search->leaves = 1; search->leaves < journal->n_entries;)
+		search->leaves *= 2;
 	search->by_place = calloc(journal->n_entries, sizeof(*search->by_place));
-	search->is_listed = calloc(journal->n_entries, sizeof(*search->is_listed));
+	search->has_listed = calloc(2 * search->leaves, sizeof(*search->has_listed));
+	search->last_seq = calloc(2 * search->leaves, sizeof(*search->last_seq));
 	search->ring_begin = calloc((size_t)n + 1, sizeof(*search->ring_begin));
 	search->bucket_seq = calloc(n, sizeof(*search->bucket_seq));
 	search->is_read = calloc(n, sizeof(*search->is_read));
-	if (!search->by_place || !search->is_listed || !search->ring_begin ||
+	if (!search->by_place || !search->has_listed || !search->last_seq || !search->ring_begin ||
 	    !search->bucket_seq || !search->is_read)
 		return BCFMT_E_NOMEM;
 	for (size_t i = 0; i < journal->n_entries; i++)
@@ -182,14 +236,14 @@ static bcfmt_err search_result(struct search *search)
 	uint64_t highest = 0;
 
 	for (size_t i = 0; i < journal->n_entries; i++)
-		journal->n_kernel += search->is_listed[i];
+		journal->n_kernel += search->has_listed[search->leaves + i];
 	if (!journal->n_kernel)
 		return BCFMT_OK;
 	journal->kernel_list = calloc(journal->n_kernel, sizeof(*journal->kernel_list));
 	if (!journal->kernel_list)
 		return BCFMT_E_NOMEM;
 	for (size_t i = 0, n = 0; i < journal->n_entries; i++)
-		if (search->is_listed[i])
+		if (search->has_listed[search->leaves + i])
 			journal->kernel_list[n++] = i;
 	for (uint32_t l = 0; l < journal->geo.journal_buckets; l++)
 		if (search->bucket_seq[l] > highest) {
@@ -212,7 +266,8 @@ bcfmt_err journal_search_kernel(struct bcfmt_journal *journal)
 		err = search_result(&search);
 	}
 	free(search.by_place);
-	free(search.is_listed);
+	free(search.has_listed);
+	free(search.last_seq);
 	free(search.ring_begin);
 	free(search.bucket_seq);
 	free(search.is_read);

@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * The bucket map's generations. On disk they are lower bounds: every valid pointer raises them
- * before anything is judged stale. Threads raise and judge at once; sequentially consistent
+ * before anything is judged stale. How far a pointer is ahead is counted from the gen on the disk,
+ * so that the result does not hang on the order in which pointers are met, and pointers all around
+ * the circle of 256 do not chase each other for ever. Where the prio set is lost, the first
+ * pointer that is met stands for it. Threads raise and judge at once; sequentially consistent
  * accesses make sure that a rise after a judgement is seen by one of the two.
  */
 #include "set/set_impl.h"
@@ -13,21 +16,54 @@ static bool has_bucket(const struct bcfmt_set *set, uint64_t ptr, uint64_t *buck
 	       *bucket < set->geo.nbuckets;
 }
 
+static bool has_gen(const struct bcfmt_bucket *at)
+{
+	return __atomic_load_n(&at->gen_flags, __ATOMIC_SEQ_CST) &
+	       (BUCKET_GEN_ON_DISK | BUCKET_GEN_SEEN);
+}
+
+/* True when gen became the first that is known of the bucket. */
+static bool take_first_gen(struct bcfmt_bucket *at, uint8_t gen)
+{
+	if (__atomic_fetch_or(&at->gen_flags, BUCKET_GEN_CLAIMED, __ATOMIC_SEQ_CST) &
+	    BUCKET_GEN_CLAIMED) {
+		while (!has_gen(at))
+			; /* another thread is between the two lines below */
+		return false;
+	}
+	__atomic_store_n(&at->gen, gen, __ATOMIC_SEQ_CST);
+	__atomic_fetch_or(&at->gen_flags, BUCKET_GEN_SEEN, __ATOMIC_SEQ_CST);
+	return true;
+}
+
+/* How far gen is ahead of where the bucket is known to have been; 0 when it is behind. */
+static unsigned int gen_ahead(const struct bcfmt_bucket *at, uint8_t gen, uint8_t current)
+{
+	uint8_t flags = __atomic_load_n(&at->gen_flags, __ATOMIC_SEQ_CST);
+	uint8_t base = flags & BUCKET_GEN_ON_DISK ? at->disk_gen : current;
+	unsigned int ahead = (unsigned int)(gen - base) & 0xff;
+
+	return ahead < 128 ? ahead : 0;
+}
+
 bool set_raise_gen(struct bcfmt_set *set, uint64_t ptr)
 {
 	uint8_t gen, ptr_gen = (uint8_t)bcfmt_ptr_gen(ptr);
+	struct bcfmt_bucket *at;
 	uint64_t bucket;
 
 	if (!has_bucket(set, ptr, &bucket))
 		return false;
-	gen = __atomic_load_n(&set->buckets[bucket].gen, __ATOMIC_SEQ_CST);
-	do {
-		/* Equal, or the bucket is ahead: the pointer tells nothing new. */
-		if (gen == ptr_gen || bcfmt_gen_after(gen, ptr_gen))
-			return false;
-	} while (!__atomic_compare_exchange_n(&set->buckets[bucket].gen, &gen, ptr_gen, false,
-					      __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST));
-	return __atomic_load_n(&set->buckets[bucket].judged, __ATOMIC_SEQ_CST);
+	at = &set->buckets[bucket];
+	if (has_gen(at) || !take_first_gen(at, ptr_gen)) {
+		gen = __atomic_load_n(&at->gen, __ATOMIC_SEQ_CST);
+		do {
+			if (gen_ahead(at, ptr_gen, gen) <= gen_ahead(at, gen, gen))
+				return false;
+		} while (!__atomic_compare_exchange_n(&at->gen, &gen, ptr_gen, false,
+						      __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST));
+	}
+	return __atomic_load_n(&at->gen_flags, __ATOMIC_SEQ_CST) & BUCKET_GEN_JUDGED;
 }
 
 void bcfmt_set_raise_gen(struct bcfmt_set *set, uint64_t ptr)
@@ -37,15 +73,17 @@ void bcfmt_set_raise_gen(struct bcfmt_set *set, uint64_t ptr)
 
 void set_mark_judged(struct bcfmt_set *set, uint64_t bucket)
 {
-	if (!__atomic_load_n(&set->buckets[bucket].judged, __ATOMIC_RELAXED))
-		__atomic_store_n(&set->buckets[bucket].judged, 1, __ATOMIC_SEQ_CST);
+	uint8_t *at = &set->buckets[bucket].gen_flags;
+
+	if (!(__atomic_load_n(at, __ATOMIC_RELAXED) & BUCKET_GEN_JUDGED))
+		__atomic_fetch_or(at, BUCKET_GEN_JUDGED, __ATOMIC_SEQ_CST);
 }
 
 unsigned int bcfmt_set_stale(const struct bcfmt_set *set, uint64_t ptr)
 {
 	uint64_t bucket;
 
-	if (!has_bucket(set, ptr, &bucket))
+	if (!has_bucket(set, ptr, &bucket) || !has_gen(&set->buckets[bucket]))
 		return 0;
 	return bcfmt_gen_after(__atomic_load_n(&set->buckets[bucket].gen, __ATOMIC_SEQ_CST),
 			       bcfmt_ptr_gen(ptr));

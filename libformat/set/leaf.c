@@ -106,9 +106,39 @@ static int mapping_cmp(const void *a, const void *b)
 		return x->inode < y->inode ? -1 : 1;
 	if (mapping(x) != mapping(y))
 		return mapping(x) < mapping(y) ? -1 : 1;
-	if (x->end_sector != y->end_sector)
-		return x->end_sector < y->end_sector ? -1 : 1;
 	return x->start_sector < y->start_sector ? -1 : x->start_sector > y->start_sector;
+}
+
+/* Pieces of one place by their start, what the journal has first. */
+static int mapping_start_cmp(const void *a, const void *b)
+{
+	const struct leaf_piece *x = a, *y = b;
+
+	if (x->inode != y->inode)
+		return x->inode < y->inode ? -1 : 1;
+	if (mapping(x) != mapping(y))
+		return mapping(x) < mapping(y) ? -1 : 1;
+	if (x->start_sector != y->start_sector)
+		return x->start_sector < y->start_sector ? -1 : 1;
+	return (x->source == BCFMT_FROM_TREE) - (y->source == BCFMT_FROM_TREE);
+}
+
+/* Joins sorted pieces of one mapping that overlap or touch: a sector is then in one piece only. */
+static void join_clean(struct vec *clean)
+{
+	struct leaf_piece *piece = clean->items;
+	size_t n = 0;
+
+	for (size_t i = 0; i < clean->n; i++) {
+		struct leaf_piece *last = n ? &piece[n - 1] : NULL;
+
+		if (!last || last->inode != piece[i].inode || mapping(last) != mapping(&piece[i]) ||
+		    last->end_sector < piece[i].start_sector)
+			piece[n++] = piece[i];
+		else if (last->end_sector < piece[i].end_sector)
+			last->end_sector = piece[i].end_sector;
+	}
+	clean->n = n;
 }
 
 static bcfmt_err collect_clean(struct leaf_scratch *scratch)
@@ -122,6 +152,7 @@ static bcfmt_err collect_clean(struct leaf_scratch *scratch)
 			return BCFMT_E_NOMEM;
 	if (scratch->clean.n > 1)
 		qsort(scratch->clean.items, scratch->clean.n, sizeof(*piece), mapping_cmp);
+	join_clean(&scratch->clean);
 	return BCFMT_OK;
 }
 
@@ -181,14 +212,18 @@ static bcfmt_err add_dirty_replay(struct leaf_scratch *scratch, const struct lea
 
 static bcfmt_err add_replay(struct leaf_scratch *scratch, const struct bcfmt_geometry *geo,
 			    const struct bcfmt_node_ref *ref,
-			    const struct bcfmt_replay_key *replay, size_t n_replay)
+			    const struct bcfmt_replay_key *replay, size_t n_replay,
+			    uint64_t window_seq)
 {
 	bcfmt_err err = n_replay ? collect_clean(scratch) : BCFMT_OK;
 
 	for (size_t i = 0; !err && i < n_replay; i++) {
 		struct leaf_piece piece;
 
-		if (!piece_of_key(scratch, geo, ref, &replay[i].key, BCFMT_FROM_REPLAY, &piece))
+		if (!piece_of_key(scratch, geo, ref, &replay[i].key,
+				  replay[i].seq < window_seq ? BCFMT_FROM_HISTORY :
+							       BCFMT_FROM_REPLAY,
+				  &piece))
 			continue;
 		if (piece.is_dirty && piece.has_data)
 			err = add_dirty_replay(scratch, &piece);
@@ -332,9 +367,33 @@ static bcfmt_err sweep(struct leaf_scratch *scratch)
 	return err;
 }
 
+bool leaf_is_in_journal(struct leaf_scratch *scratch)
+{
+	struct leaf_piece *pieces = scratch->pieces.items;
+	const struct leaf_piece *journaled = NULL; /* of those before, the one that reaches furthest */
+
+	if (scratch->pieces.n > 1)
+		qsort(pieces, scratch->pieces.n, sizeof(*pieces), mapping_start_cmp);
+	for (size_t i = 0; i < scratch->pieces.n; i++) {
+		bool is_same = journaled && journaled->inode == pieces[i].inode &&
+			       mapping(journaled) == mapping(&pieces[i]);
+
+		if (!pieces[i].has_data || !pieces[i].is_dirty)
+			continue;
+		if (pieces[i].source != BCFMT_FROM_TREE) {
+			if (!is_same || pieces[i].end_sector > journaled->end_sector)
+				journaled = &pieces[i];
+		} else if (!is_same || journaled->end_sector < pieces[i].end_sector) {
+			return false;
+		}
+	}
+	return true;
+}
+
 bcfmt_err leaf_resolve(struct leaf_scratch *scratch, const struct bcfmt_geometry *geo,
 		       const struct bcfmt_node_ref *ref, const struct bcfmt_node *node,
-		       const struct bcfmt_replay_key *replay, size_t n_replay)
+		       const struct bcfmt_replay_key *replay, size_t n_replay,
+		       uint64_t window_seq)
 {
 	bcfmt_err err;
 
@@ -342,7 +401,7 @@ bcfmt_err leaf_resolve(struct leaf_scratch *scratch, const struct bcfmt_geometry
 	scratch->extents.n = 0;
 	err = add_bsets(scratch, geo, ref, node);
 	if (!err)
-		err = add_replay(scratch, geo, ref, replay, n_replay);
+		err = add_replay(scratch, geo, ref, replay, n_replay, window_seq);
 	if (err)
 		return err;
 	if (is_plain(&scratch->pieces)) {

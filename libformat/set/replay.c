@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The keys of the replay window, sorted by place, so that every leaf can take its slice in any
- * order of leaves. A ring can hold more keys than memory should: they are sorted runs.
+ * The keys of the journal, sorted by place, so that every leaf can take its slice in any order of
+ * leaves: those of the replay window, or all that are left. A ring can hold more keys than memory
+ * should: they are sorted runs.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -14,6 +15,8 @@
 struct replay {
 	struct runs *runs;
 	uint64_t n;
+	uint64_t first_seq;
+	bool gen_rose;
 };
 
 static int replay_cmp(const void *a, const void *b)
@@ -49,8 +52,8 @@ static bcfmt_err add_entry(struct bcfmt_set *set, struct replay *replay,
 		/* Size 0 and impossible keys change nothing; the journal pass reports them. */
 		if (bcfmt_key_fault_extent(&set->geo, &record.key))
 			continue;
-		if (bcfmt_key_has_data(&record.key))
-			set_raise_gen(set, record.key.ptr);
+		if (bcfmt_key_has_data(&record.key) && set_raise_gen(set, record.key.ptr))
+			replay->gen_rose = true;
 		record.seq = jset->seq;
 		record.word = it.word;
 		err = runs_add(replay->runs, &record, 1);
@@ -68,7 +71,17 @@ static size_t window_begin(const struct bcfmt_journal *journal, size_t newest, u
 	return begin;
 }
 
-static bcfmt_err add_window(struct bcfmt_set *set, struct replay *replay)
+/* First entry of the gapless run that ends with newest. */
+static size_t history_begin(const struct bcfmt_journal *journal, size_t newest)
+{
+	size_t begin = newest;
+
+	while (begin && journal->entries[begin - 1].seq + 1 >= journal->entries[begin].seq)
+		begin--;
+	return begin;
+}
+
+static bcfmt_err add_entries(struct bcfmt_set *set, struct replay *replay, size_t begin)
 {
 	const struct bcfmt_journal *journal = &set->journal;
 	uint64_t newest_seq = set->newest.seq;
@@ -76,7 +89,8 @@ static bcfmt_err add_window(struct bcfmt_set *set, struct replay *replay)
 	size_t buf_bytes = 0;
 	bcfmt_err err = BCFMT_OK;
 
-	for (size_t i = window_begin(journal, set->newest_index, set->newest.last_seq);
+	replay->first_seq = journal->entries[begin].seq;
+	for (size_t i = begin;
 	     !err && i < journal->n_entries && journal->entries[i].seq <= newest_seq; i++) {
 		struct bcfmt_jset jset;
 
@@ -95,7 +109,16 @@ static bcfmt_err add_window(struct bcfmt_set *set, struct replay *replay)
 	return err;
 }
 
-bcfmt_err replay_load(struct bcfmt_set *set, struct replay **out)
+static size_t begin_of(const struct bcfmt_set *set, bool with_history)
+{
+	size_t window = window_begin(&set->journal, set->newest_index, set->newest.last_seq);
+	size_t history = history_begin(&set->journal, set->newest_index);
+
+	return with_history && history < window ? history : window;
+}
+
+bcfmt_err replay_load(struct bcfmt_set *set, bool with_history, bool *gen_rose,
+		      struct replay **out)
 {
 	struct replay *replay = calloc(1, sizeof(*replay));
 	bcfmt_err err;
@@ -106,7 +129,7 @@ bcfmt_err replay_load(struct bcfmt_set *set, struct replay **out)
 		       max_u64(bcfmt_ctx_max_bytes(set->ctx) / 4, 1u << 20), replay_cmp,
 		       &replay->runs);
 	if (!err && set->has_newest)
-		err = add_window(set, replay);
+		err = add_entries(set, replay, begin_of(set, with_history));
 	if (!err)
 		err = runs_sort(replay->runs);
 	if (!err)
@@ -116,6 +139,7 @@ bcfmt_err replay_load(struct bcfmt_set *set, struct replay **out)
 		return err;
 	}
 	replay->n = runs_count(replay->runs);
+	*gen_rose |= replay->gen_rose;
 	*out = replay;
 	return BCFMT_OK;
 }
@@ -126,6 +150,11 @@ void replay_free(struct replay *replay)
 		return;
 	runs_free(replay->runs);
 	free(replay);
+}
+
+bool replay_is_whole(const struct replay *replay)
+{
+	return replay->first_seq == 1;
 }
 
 uint64_t replay_count(const struct replay *replay)

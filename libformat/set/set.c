@@ -14,7 +14,7 @@ static enum bcfmt_role role_of(const struct bcfmt_member *member, enum bcfmt_rol
 }
 
 static void member_read(struct bcfmt_member *member, struct bcfmt_dev *dev,
-			enum bcfmt_role wanted)
+			enum bcfmt_role wanted, uint32_t page_bytes)
 {
 	memset(member, 0, sizeof(*member));
 	member->dev = dev;
@@ -23,23 +23,29 @@ static void member_read(struct bcfmt_member *member, struct bcfmt_dev *dev,
 	/* A forced role decides how the shared fields are read. */
 	member->super.is_backing = member->role == BCFMT_ROLE_BACKING;
 	member->faults = bcfmt_super_faults(&member->super, bcfmt_dev_bytes(dev),
-					    bcfmt_dev_logical_block_bytes(dev), 4096);
+					    bcfmt_dev_logical_block_bytes(dev), page_bytes);
 	member->has_magic = member->is_readable && !(member->faults & BCFMT_SUPER_BAD_MAGIC);
 }
 
-/* Sorts the devices into roles. */
+/* Sorts the devices into roles. What has no superblock at all is the cache only if nothing is. */
 static bcfmt_err members_read(struct bcfmt_set *set, struct bcfmt_dev *const *devs, size_t n_devs,
 			      const struct bcfmt_set_params *params)
 {
+	size_t unknown = n_devs;
+
 	set->backing = calloc(n_devs, sizeof(*set->backing));
 	if (!set->backing)
 		return BCFMT_E_NOMEM;
 	for (size_t i = 0; i < n_devs; i++) {
+		enum bcfmt_role wanted = params->roles ? params->roles[i] : BCFMT_ROLE_AUTO;
 		struct bcfmt_member member;
 
-		member_read(&member, devs[i],
-			    params->roles ? params->roles[i] : BCFMT_ROLE_AUTO);
-		if (member.role == BCFMT_ROLE_BACKING) {
+		member_read(&member, devs[i], wanted,
+			    params->page_bytes ? params->page_bytes : 4096);
+		if (member.role == BCFMT_ROLE_BACKING ||
+		    (wanted == BCFMT_ROLE_AUTO && !member.has_magic)) {
+			if (member.role == BCFMT_ROLE_CACHE && unknown == n_devs)
+				unknown = set->n_backing;
 			set->backing[set->n_backing++] = member;
 			continue;
 		}
@@ -49,6 +55,12 @@ static bcfmt_err members_read(struct bcfmt_set *set, struct bcfmt_dev *const *de
 					  bcfmt_dev_name(set->cache.dev), bcfmt_dev_name(devs[i]));
 		set->cache = member;
 		set->has_cache = true;
+	}
+	if (!set->has_cache && unknown < set->n_backing) {
+		set->cache = set->backing[unknown];
+		set->has_cache = true;
+		memmove(&set->backing[unknown], &set->backing[unknown + 1],
+			(--set->n_backing - unknown) * sizeof(*set->backing));
 	}
 	return BCFMT_OK;
 }

@@ -10,7 +10,15 @@
 #include "base/vec.h"
 #include "read/read.h"
 
-/* Raises a bucket's gen; true when that bucket had been judged before (see struct bcfmt_bucket). */
+/* Bits of gen_flags in struct bcfmt_bucket. */
+enum bucket_gen_flags {
+	BUCKET_GEN_ON_DISK = 1u << 0, /* gen began with what a prio set tells */
+	BUCKET_GEN_CLAIMED = 1u << 1, /* a thread stores the first gen of a bucket without one */
+	BUCKET_GEN_SEEN = 1u << 2,    /* it did */
+	BUCKET_GEN_JUDGED = 1u << 3,  /* a pointer was judged by gen: a later rise matters */
+};
+
+/* Raises a bucket's gen; true when pointers into that bucket had been judged by it before. */
 bool set_raise_gen(struct bcfmt_set *set, uint64_t ptr);
 /* Tells that pointers into the bucket are judged by gen from now on. */
 void set_mark_judged(struct bcfmt_set *set, uint64_t bucket);
@@ -43,22 +51,32 @@ struct leaf_scratch {
 void leaf_scratch_clear(struct leaf_scratch *scratch);
 
 /*
- * What a leaf finally holds: bsets oldest to newest, then n_replay journal keys in order, the
- * last writer wins a sector. Keys are cut to the ref's range; invalid ones are left out. The
+ * What a leaf finally holds: bsets oldest to newest, then n_replay journal keys in order (those of
+ * entries before window_seq count as history), the last writer wins a sector. Keys are cut to the ref's range; invalid ones are left out. The
  * result is in scratch->extents, staleness not judged yet. E_NOMEM. kernel:
  * bch_extent_sort_fixup(), bch_extent_insert_fixup(), bch_journal_replay().
  */
 bcfmt_err leaf_resolve(struct leaf_scratch *scratch, const struct bcfmt_geometry *geo,
 		       const struct bcfmt_node_ref *ref, const struct bcfmt_node *node,
-		       const struct bcfmt_replay_key *replay, size_t n_replay);
+		       const struct bcfmt_replay_key *replay, size_t n_replay,
+		       uint64_t window_seq);
+/* Every dirty key that leaf_resolve() took from the tree is one that it took from the journal. */
+bool leaf_is_in_journal(struct leaf_scratch *scratch);
 
 /* Fills the counters of view and of its node's bsets: order, sizes, placeholders. E_NOMEM. */
 bcfmt_err node_view_count(struct bcfmt_node_view *view, struct bcfmt_node *node,
 			  struct vec *ranges);
 
-/* Keys of the replay window by place. */
+/* Keys of the journal by place. */
 struct replay;
-bcfmt_err replay_load(struct bcfmt_set *set, struct replay **out);
+/*
+ * Those of the replay window; with_history of all entries that lead to the newest without a hole.
+ * *gen_rose is set when a gen rose that had been judged by.
+ */
+bcfmt_err replay_load(struct bcfmt_set *set, bool with_history, bool *gen_rose,
+		      struct replay **out);
+/* The first entry taken is number 1: nothing was ever written that is not in an entry. */
+bool replay_is_whole(const struct replay *replay);
 void replay_free(struct replay *replay);
 uint64_t replay_count(const struct replay *replay);
 uint64_t replay_spilled_bytes(const struct replay *replay);

@@ -35,6 +35,7 @@ static void take_entries(struct bcfmt_set *set, const struct bcfmt_geometry *geo
 
 		bcfmt_prio_entry(raw, i, &bucket->prio, &bucket->disk_gen);
 		bucket->gen = bucket->disk_gen;
+		bucket->gen_flags = BUCKET_GEN_ON_DISK;
 	}
 }
 
@@ -91,6 +92,7 @@ static void forget_chain(struct bcfmt_set *set)
 		bucket->use &= (uint8_t)~BCFMT_USE_PRIO;
 		bucket->prio = 0;
 		bucket->gen = bucket->disk_gen = 0;
+		bucket->gen_flags = 0;
 	}
 }
 
@@ -104,12 +106,20 @@ static struct bcfmt_geometry layout_for(const struct bcfmt_geometry *geo, uint32
 	return other;
 }
 
+/* The first link does not verify in the layout it was read in: another may be the right one. */
+static bool is_other_layout(const struct bcfmt_set *set)
+{
+	return set->n_prio_links && set->prio_links[0].state == BCFMT_PRIO_SET_CSUM;
+}
+
 bcfmt_err set_load_prios(struct bcfmt_set *set)
 {
 	uint32_t most_bytes = bcfmt_geometry_meta_bytes(set->geo.bucket_sectors, 65536);
+	struct bcfmt_geometry most_links = layout_for(&set->geo, 4096);
 	uint8_t *raw = malloc(max_u64(most_bytes, set->geo.meta_bytes));
 
-	set->prio_links = calloc(bcfmt_geometry_prio_buckets(&set->geo),
+	set->prio_links = calloc(max_u64(bcfmt_geometry_prio_buckets(&most_links),
+					 bcfmt_geometry_prio_buckets(&set->geo)),
 				 sizeof(*set->prio_links));
 	if (!raw || !set->prio_links) {
 		free(raw);
@@ -117,22 +127,20 @@ bcfmt_err set_load_prios(struct bcfmt_set *set)
 	}
 	set->prio_page_bytes = set->geo.page_bytes;
 	set->has_all_prios = follow_chain(set, &set->geo, raw);
-	for (size_t i = 0; i < 3 && !set->has_all_prios; i++) {
+	for (size_t i = 0; i < 3 && is_other_layout(set); i++) {
 		struct bcfmt_geometry other = layout_for(&set->geo, writer_page_bytes[i]);
 
-		/* A larger layout never has more links, so the array is large enough. */
-		if (other.meta_bytes <= set->geo.meta_bytes ||
-		    set->prio_links[0].state != BCFMT_PRIO_SET_CSUM)
+		if (other.meta_bytes == set->geo.meta_bytes)
 			continue;
 		forget_chain(set);
 		set->has_all_prios = follow_chain(set, &other, raw);
-		if (set->has_all_prios)
-			set->prio_page_bytes = other.page_bytes;
+		set->prio_page_bytes = other.page_bytes;
 	}
 	/* Tell of the layout that was expected when none fits. */
-	if (!set->has_all_prios && set->n_prio_links) {
+	if (is_other_layout(set)) {
 		forget_chain(set);
 		follow_chain(set, &set->geo, raw);
+		set->prio_page_bytes = set->geo.page_bytes;
 	}
 	free(raw);
 	return BCFMT_OK;

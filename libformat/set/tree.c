@@ -16,6 +16,7 @@ bcfmt_err bcfmt_tree_open(struct bcfmt_set *set, const struct bcfmt_tree_visitor
 {
 	static const struct bcfmt_tree_visitor nobody = { NULL, NULL, NULL, NULL, NULL };
 	struct bcfmt_tree *tree;
+	bool gen_rose = false; /* nothing was judged yet */
 	bcfmt_err err;
 
 	*out = NULL;
@@ -32,7 +33,11 @@ bcfmt_err bcfmt_tree_open(struct bcfmt_set *set, const struct bcfmt_tree_visitor
 			set->buckets[i].use &= (uint8_t)~BCFMT_USE_NODE;
 			set->buckets[i].sectors = 0;
 		}
-	err = replay_load(set, &tree->replay);
+	if (pthread_mutex_init(&tree->lock, NULL)) {
+		free(tree);
+		return bcfmt_fail(set->ctx, BCFMT_E_SYSTEM, "no lock to be had");
+	}
+	err = replay_load(set, false, &gen_rose, &tree->replay);
 	if (!err)
 		err = interior_walk(tree, visitor ? visitor : &nobody);
 	if (err) {
@@ -48,6 +53,8 @@ void bcfmt_tree_free(struct bcfmt_tree *tree)
 	if (!tree)
 		return;
 	replay_free(tree->replay);
+	replay_free(tree->history);
+	pthread_mutex_destroy(&tree->lock);
 	vec_free(&tree->leaves);
 	free(tree);
 }
@@ -78,7 +85,8 @@ uint64_t bcfmt_tree_replay_keys(const struct bcfmt_tree *tree)
 
 uint64_t bcfmt_tree_spilled_bytes(const struct bcfmt_tree *tree)
 {
-	return replay_spilled_bytes(tree->replay);
+	return replay_spilled_bytes(tree->replay) +
+	       (tree->history ? replay_spilled_bytes(tree->history) : 0);
 }
 
 /*
@@ -121,6 +129,42 @@ static void judge(struct bcfmt_set *set, struct vec *extents)
 	}
 }
 
+/* The journal's whole memory, read when the first damaged leaf asks for it. */
+static bcfmt_err tree_history(struct bcfmt_tree *tree, bool *gen_rose, struct replay **out)
+{
+	bcfmt_err err = BCFMT_OK;
+
+	pthread_mutex_lock(&tree->lock);
+	if (!tree->history)
+		err = replay_load(tree->set, true, gen_rose, &tree->history);
+	*out = tree->history;
+	pthread_mutex_unlock(&tree->lock);
+	return err;
+}
+
+/* What the tree says of this leaf is not to be trusted alone. */
+static bool needs_history(const struct bcfmt_node_view *view)
+{
+	return !view->ref->sectors || view->node->fault || view->bad.sectors ||
+	       view->is_disordered || view->is_overrun;
+}
+
+static bcfmt_err leaf_journal(struct bcfmt_tree *tree, struct worker *worker,
+			      struct bcfmt_node_view *view, bool *gen_rose)
+{
+	struct replay *replay = tree->replay;
+	bcfmt_err err;
+
+	if (needs_history(view)) {
+		err = tree_history(tree, gen_rose, &replay);
+		if (err)
+			return err;
+		view->uses_history = true;
+		view->has_all_history = replay_is_whole(replay);
+	}
+	return replay_slice(replay, view->ref->lo, view->ref->hi, &worker->replay);
+}
+
 /* Reads, resolves and judges one leaf, and hands it to the visitor. */
 static bcfmt_err visit_leaf(struct bcfmt_tree *tree, struct worker *worker,
 			    const struct bcfmt_node_ref *ref,
@@ -135,17 +179,19 @@ static bcfmt_err visit_leaf(struct bcfmt_tree *tree, struct worker *worker,
 		err = ref_read(set, worker, ref, &view);
 		if (!err && visitor->node)
 			err = visitor->node(visitor->arg, &view);
-		if (!err && raise_from_leaf(set, view.node))
+		if (!err && !tree->has_final_gens && raise_from_leaf(set, view.node))
 			*gen_rose = true;
 	}
 	if (err || !visitor->leaf)
 		return err;
-	err = replay_slice(tree->replay, ref->lo, ref->hi, &worker->replay);
+	err = leaf_journal(tree, worker, &view, gen_rose);
 	if (!err)
 		err = leaf_resolve(&worker->leaf, &set->geo, ref, view.node, worker->replay.items,
-				   worker->replay.n);
+				   worker->replay.n, set->newest.last_seq);
 	if (err)
 		return err;
+	if (view.has_all_history)
+		view.has_all_history = leaf_is_in_journal(&worker->leaf);
 	judge(set, &worker->leaf.extents);
 	return visitor->leaf(visitor->arg, &view, worker->leaf.extents.items,
 			     worker->leaf.extents.n);
@@ -175,6 +221,7 @@ bcfmt_err bcfmt_tree_walk_leaves(struct bcfmt_tree *tree, const struct bcfmt_tre
 		return BCFMT_E_NOMEM;
 	err = crew_run(tree->set->ctx, "leaves", order, tree->leaves.n, walk_one, &walk);
 	free(order);
+	tree->has_final_gens |= !err;
 	*again = !err && walk.gen_rose;
 	return err;
 }

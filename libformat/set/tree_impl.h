@@ -10,8 +10,11 @@
 struct bcfmt_tree {
 	struct bcfmt_set *set; /* borrowed */
 	struct replay *replay;
+	pthread_mutex_t lock;
+	struct replay *history; /* loaded when the first damaged leaf needs it; under lock */
 	struct vec leaves;     /* struct bcfmt_node_ref in key order; sectors 0: a gap */
 	size_t n_interior;
+	bool has_final_gens;   /* all leaves were read once */
 };
 
 /* What one worker needs for node after node. */

@@ -190,7 +190,9 @@ struct bcfmt_key_iter {
 };
 static inline struct bcfmt_key_iter bcfmt_key_iter_init(const uint8_t *keys, uint32_t words)
 {
-	return (struct bcfmt_key_iter){ .next = keys, .words_left = words };
+	struct bcfmt_key_iter it = { NULL, keys, words, 0, 0, false };
+
+	return it;
 }
 /* False at the end or at a key that does not fit (is_overrun). */
 BCFMT_API bool bcfmt_key_iter_next(struct bcfmt_key_iter *it, struct bcfmt_key *out);

@@ -22,7 +22,7 @@ struct bcfmt_member {
 	struct bcfmt_super super;
 	bool is_readable;       /* the superblock's sector could be read */
 	bool has_magic;         /* it is a bcache superblock, right or wrong */
-	uint32_t faults;        /* enum bcfmt_super_fault; judged for 4 KiB pages */
+	uint32_t faults;        /* enum bcfmt_super_fault; judged for the set's page size */
 };
 
 /* What a bucket is used for; several bits at once are a conflict or an accumulated fact. */
@@ -45,7 +45,7 @@ struct bcfmt_bucket {
 	uint8_t gen;      /* raised by every pointer seen (FORMAT 3.4) */
 	uint8_t disk_gen; /* as the prio set has it */
 	uint8_t use;      /* enum bcfmt_use */
-	uint8_t judged;   /* a pointer into the bucket was judged by gen: a later rise matters */
+	uint8_t gen_flags; /* of the library: how gen is known, whether pointers were judged by it */
 	uint16_t sectors; /* live data sectors, saturating; of a node its level + 1 */
 };
 

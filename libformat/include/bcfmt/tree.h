@@ -31,9 +31,23 @@ struct bcfmt_node_view {
 	uint32_t placeholders;
 	uint32_t same_range_keys;   /* same range, other pointer, inside one bset */
 	bool is_overrun;            /* keys of a bset do not tile its key area */
+	/*
+	 * Leaves: damaged, out of order, or missing (ref->sectors 0). Then all entries of the ring
+	 * that lead to the newest without a hole are laid on, not just those to replay.
+	 */
+	bool uses_history;
+	/*
+	 * They begin with entry 1, and every dirty key of the leaf is in one of them: the journal
+	 * knows every write.
+	 */
+	bool has_all_history;
 };
 
-enum bcfmt_extent_source { BCFMT_FROM_TREE, BCFMT_FROM_REPLAY };
+enum bcfmt_extent_source {
+	BCFMT_FROM_TREE,
+	BCFMT_FROM_REPLAY,
+	BCFMT_FROM_HISTORY, /* an entry older than those to replay */
+};
 
 /*
  * One piece of the final, non-overlapping content of a leaf. ptr belongs to start_sector

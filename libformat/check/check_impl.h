@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What the passes of a check share. */
+#ifndef CHECK_CHECK_IMPL_H
+#define CHECK_CHECK_IMPL_H
+
+#include <pthread.h>
+
+#include <bcfmt/check.h>
+#include <bcfmt/tree.h>
+
+#include "base/runs.h"
+
+/* What the extents of one inode add up to. */
+struct inode_use {
+	uint64_t dirty_sectors;
+	uint64_t redirtied_sectors;
+	uint64_t clean_sectors;
+	uint64_t lost_sectors;
+	uint64_t invalid_sectors; /* dirty, at impossible places: known from nodes, not extents */
+};
+
+/* One live extent, by its place on the cache. */
+struct used_range {
+	uint64_t cache_sector;
+	uint64_t start_sector; /* of the inode */
+	uint32_t sectors;
+	uint32_t inode;
+};
+
+struct check {
+	struct bcfmt_ctx *ctx;
+	struct bcfmt_set *set;
+	const struct bcfmt_check_params *params;
+	struct bcfmt_report *report;
+	struct bcfmt_verdict *verdict;
+	struct bcfmt_tree *tree; /* after the tree pass; NULL without geometry */
+
+	pthread_mutex_t lock;         /* of everything below while leaves are walked */
+	struct inode_use *inodes;     /* set->n_uuids */
+	struct inode_use beyond;      /* inodes past the table */
+	uint64_t beyond_keys;
+	uint32_t beyond_first_inode;
+	struct runs *used;            /* struct used_range */
+	uint64_t extents;
+	uint64_t read_bytes;
+	bool is_doubtful;             /* a leaf is damaged, missing or out of order */
+	uint8_t on_cache[1000];       /* by problem number: found on the cache device itself */
+};
+
+/* Adds a finding; arguments are struct bcfmt_arg. */
+#define CHECK_REPORT(ck, id, where, ...)                                                     \
+	check_report(ck, BCFMT_P_##id, where,                                                \
+		     sizeof((const struct bcfmt_arg[]){ __VA_ARGS__ }) /                     \
+			     sizeof(struct bcfmt_arg),                                       \
+		     (const struct bcfmt_arg[]){ __VA_ARGS__ })
+#define CHECK_REPORT_PLAIN(ck, id, where) check_report(ck, BCFMT_P_##id, where, 0, NULL)
+bcfmt_err check_report(struct check *ck, enum bcfmt_problem_id id, const struct bcfmt_where *where,
+		       size_t n_args, const struct bcfmt_arg *args);
+
+/* A place on the cache device. */
+struct bcfmt_where check_where(const struct check *ck, const char *structure);
+struct bcfmt_where check_where_bucket(const struct check *ck, const char *structure,
+				      uint64_t bucket);
+/* "journal", "prios", "uuid table", "btree", "superblock": whose bucket it is; static. */
+const char *check_owner(unsigned int use);
+/* "inode:start len n" or "inode:sector"; out holds 64 bytes. */
+const char *check_range_text(char out[64], uint32_t inode, uint64_t start_sector,
+			     uint64_t sectors);
+const char *check_pos_text(char out[64], struct bcfmt_pos pos);
+
+/* The passes; each file tells what its pass checks, needs and fills. */
+bcfmt_err pass_super(struct check *ck);
+bcfmt_err pass_journal(struct check *ck);
+bcfmt_err pass_tables(struct check *ck);
+bcfmt_err pass_tree(struct check *ck);
+bcfmt_err pass_buckets(struct check *ck);
+bcfmt_err pass_backing(struct check *ck);
+bcfmt_err pass_data(struct check *ck);
+bcfmt_err pass_verdict(struct check *ck);
+
+/* Callbacks of the tree pass for one node and for the final extents of one leaf. */
+bcfmt_err check_node(void *arg, const struct bcfmt_node_view *view);
+bcfmt_err check_leaf(void *arg, const struct bcfmt_node_view *view,
+		     const struct bcfmt_extent *extents, size_t n_extents);
+
+#endif

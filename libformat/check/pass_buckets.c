@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Buckets.
+ * Checks: D3 no sector of the cache belongs to two extents; no bucket has two owners; F1 enough
+ * wholly free buckets for a kernel to come up; B7 root and uuid table are not stale.
+ * Needs: bucket map and used ranges of the tree pass. kernel: bch_initial_gc_finish(),
+ * bch_allocator_thread().
+ */
+#include <stdio.h>
+
+#include "check/check_impl.h"
+
+static bcfmt_err report_twice(struct check *ck, const struct used_range *first,
+			      const struct used_range *second)
+{
+	uint64_t first_end = first->cache_sector + first->sectors;
+	uint64_t second_end = second->cache_sector + second->sectors;
+	uint64_t end = first_end < second_end ? first_end : second_end;
+	struct bcfmt_where where = check_where(ck, "key");
+	char a[64], b[64];
+
+	where.sector = second->cache_sector;
+	where.bucket = second->cache_sector >> ck->set->geo.bucket_shift;
+	return CHECK_REPORT(ck, EXTENT_TWICE, &where,
+			    BCFMT_U64("sectors", end - second->cache_sector),
+			    BCFMT_TEXT("first", check_range_text(a, first->inode,
+								 first->start_sector,
+								 first->sectors)),
+			    BCFMT_TEXT("second", check_range_text(b, second->inode,
+								  second->start_sector,
+								  second->sectors)));
+}
+
+/*
+ * A range and the next in the order of places on the cache. Pieces of one key that was split lie
+ * apart there too, so any overlap is wrong.
+ */
+static bcfmt_err check_twice(struct check *ck)
+{
+	struct used_range furthest = { 0, 0, 0, 0 };
+	const void *record;
+	bcfmt_err err;
+
+	if (!ck->used)
+		return BCFMT_OK;
+	err = runs_sort(ck->used);
+	if (err)
+		return err;
+	while ((err = runs_next(ck->used, &record)) == BCFMT_OK) {
+		const struct used_range *range = record;
+
+		if (range->cache_sector < furthest.cache_sector + furthest.sectors) {
+			err = report_twice(ck, &furthest, range);
+			if (err)
+				return err;
+		}
+		if (range->cache_sector + range->sectors >= furthest.cache_sector + furthest.sectors)
+			furthest = *range;
+	}
+	ck->verdict->spilled_bytes += runs_spilled_bytes(ck->used);
+	return err == BCFMT_END ? BCFMT_OK : err;
+}
+
+static bcfmt_err check_two_uses(struct check *ck, uint64_t bucket, unsigned int use)
+{
+	unsigned int owner = use & BCFMT_USE_METADATA;
+	struct bcfmt_where where = check_where_bucket(ck, "set", bucket);
+	unsigned int first = owner & (0u - owner); /* lowest bit */
+
+	if (!(owner & ~first))
+		return BCFMT_OK;
+	return CHECK_REPORT(ck, BUCKET_TWO_USES, &where, BCFMT_TEXT("first", check_owner(first)),
+			    BCFMT_TEXT("second", check_owner(owner & ~first)));
+}
+
+static bcfmt_err check_map(struct check *ck)
+{
+	const struct bcfmt_set *set = ck->set;
+	uint64_t need = bcfmt_geometry_prio_buckets(&set->geo), free_buckets = 0;
+	struct bcfmt_where where = check_where(ck, "set");
+	bcfmt_err err = BCFMT_OK;
+
+	for (uint64_t i = 0; !err && i < set->geo.nbuckets; i++) {
+		unsigned int use = set->buckets[i].use & ~(unsigned int)BCFMT_USE_DAMAGED;
+
+		if (!use)
+			free_buckets++;
+		else if (use & (use - 1))
+			err = check_two_uses(ck, i, use);
+	}
+	ck->verdict->free_buckets = free_buckets;
+	/* Without a tree nothing is known of what is free. */
+	if (err || !ck->tree || free_buckets >= need)
+		return err;
+	return CHECK_REPORT(ck, FREE_TOO_FEW, &where, BCFMT_U64("free", free_buckets),
+			    BCFMT_U64("need", need));
+}
+
+static bcfmt_err check_stale_roots(struct check *ck)
+{
+	const struct bcfmt_set *set = ck->set;
+	const struct bcfmt_key *root = &set->newest.btree_root, *uuids = &set->newest.uuid_bucket;
+	struct bcfmt_where where;
+	unsigned int stale;
+	bcfmt_err err = BCFMT_OK;
+
+	if (!set->has_newest)
+		return BCFMT_OK;
+	stale = bcfmt_set_stale(set, root->ptr);
+	if (stale && !bcfmt_key_fault_btree(&set->geo, root)) {
+		ck->is_doubtful = true;
+		where = check_where_bucket(ck, "node", bcfmt_ptr_bucket(&set->geo, root->ptr));
+		err = CHECK_REPORT(ck, ROOT_STALE, &where, BCFMT_U64("stale", stale));
+	}
+	stale = bcfmt_set_stale(set, uuids->ptr);
+	if (!err && stale && !bcfmt_key_fault_btree(&set->geo, uuids)) {
+		where = check_where_bucket(ck, "uuid", bcfmt_ptr_bucket(&set->geo, uuids->ptr));
+		err = CHECK_REPORT(ck, UUIDS_STALE, &where, BCFMT_U64("stale", stale));
+	}
+	return err;
+}
+
+bcfmt_err pass_buckets(struct check *ck)
+{
+	bcfmt_err err = check_twice(ck);
+
+	if (!err)
+		err = check_map(ck);
+	return err ? err : check_stale_roots(ck);
+}

@@ -1,0 +1,226 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The verdict: per device what the cache holds for it and whether it may run without; whether a
+ * kernel would register the set. Nothing is guessed: what was not read or is in doubt makes a
+ * number "at least" and never makes anything safe.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "check/check_impl.h"
+
+/* Series whose rules are known, for a prediction without --kernel. */
+static const unsigned int known_kernels[] = { 6001, 6012, 6019 };
+
+static const char *const reason_nothing_dirty = "the cache holds nothing that the device lacks";
+static const char *const reason_dirty = "the newest data of the device is only in the cache";
+static const char *const reason_stale =
+	"it was run without its cache already; whose data is the newer one is open";
+static const char *const reason_volume = "the volume is only in the cache";
+static const char *const reason_unread = "not all of the cache's metadata was read";
+static const char *const reason_doubtful =
+	"damage leaves open whether the cache holds newer data of the device";
+static const char *const reason_stranded =
+	"the cache holds dirty data that belongs to no device, it may be this one's";
+static const char *const reason_no_cache =
+	"only its cache tells what it lacks, and a mark of clean can lag behind";
+static const char *const reason_marked_dirty =
+	"it is marked dirty, and the cache does not know it";
+static const char *const reason_super_wrong = "its superblock is wrong, see the findings";
+static const char *const reason_detached = "it is marked as attached to no cache";
+static const char *const reason_lost = "dirty data of the device is lost, what is on it is older";
+
+/* Dirty data of inodes without a live entry: whose it is is open. */
+static bool has_stranded(const struct check *ck)
+{
+	for (uint32_t i = 0; i < ck->set->n_uuids; i++)
+		if (ck->inodes[i].dirty_sectors &&
+		    bcfmt_uuid_state(&ck->set->uuids[i]) != BCFMT_UUID_LIVE)
+			return true;
+	return ck->beyond.dirty_sectors > 0;
+}
+
+static void judge_device(const struct check *ck, struct bcfmt_verdict_device *device)
+{
+	bool is_read = ck->tree != NULL;
+
+	device->certainty = !is_read ? BCFMT_UNKNOWN :
+			    ck->is_doubtful ? BCFMT_AT_LEAST : BCFMT_EXACT;
+	if (device->is_flash_only) {
+		device->safe_alone = BCFMT_NOT_SAFE;
+		device->reason = reason_volume;
+	} else if (device->dirty_bytes && device->member &&
+		   bcfmt_super_bdev_state(&device->member->super) == BCFMT_BDEV_STALE) {
+		device->safe_alone = BCFMT_SAFETY_UNKNOWN;
+		device->reason = reason_stale;
+	} else if (device->dirty_bytes) {
+		device->safe_alone = BCFMT_NOT_SAFE;
+		device->reason = reason_dirty;
+	} else if (!is_read) {
+		device->safe_alone = BCFMT_SAFETY_UNKNOWN;
+		device->reason = reason_unread;
+	} else if (ck->is_doubtful) {
+		device->safe_alone = BCFMT_SAFETY_UNKNOWN;
+		device->reason = reason_doubtful;
+	} else if (has_stranded(ck)) {
+		device->safe_alone = BCFMT_SAFETY_UNKNOWN;
+		device->reason = reason_stranded;
+	} else if (device->lost_bytes) {
+		device->safe_alone = BCFMT_SAFETY_UNKNOWN;
+		device->reason = reason_lost;
+	} else {
+		device->safe_alone = BCFMT_SAFE;
+		device->reason = reason_nothing_dirty;
+	}
+}
+
+static void fill_device(const struct check *ck, uint32_t inode,
+			struct bcfmt_verdict_device *device)
+{
+	const struct bcfmt_uuid_entry *entry = &ck->set->uuids[inode];
+	const struct inode_use *use = &ck->inodes[inode];
+
+	device->inode = inode;
+	device->has_inode = true;
+	device->has_entry = bcfmt_uuid_state(entry) == BCFMT_UUID_LIVE;
+	device->is_flash_only = device->has_entry && entry->flags & BCFMT_UUID_FLASH_ONLY;
+	memcpy(device->uuid, entry->uuid, sizeof(device->uuid));
+	memcpy(device->label, entry->label, sizeof(device->label));
+	device->member = device->has_entry ? bcfmt_set_backing(ck->set, entry->uuid) : NULL;
+	device->dirty_bytes = use->dirty_sectors * BCFMT_SECTOR_BYTES;
+	device->redirtied_bytes = use->redirtied_sectors * BCFMT_SECTOR_BYTES;
+	device->clean_bytes = use->clean_sectors * BCFMT_SECTOR_BYTES;
+	device->lost_bytes = (use->lost_sectors + use->invalid_sectors) * BCFMT_SECTOR_BYTES;
+	judge_device(ck, device);
+}
+
+/* A given backing device that no entry of the cache names. */
+static bool is_unknown_member(const struct check *ck, const struct bcfmt_member *member)
+{
+	uint32_t inode;
+
+	return member->has_magic &&
+	       bcfmt_set_inode(ck->set, member->super.uuid, &inode) != BCFMT_OK;
+}
+
+static void fill_member(const struct check *ck, const struct bcfmt_member *member,
+			struct bcfmt_verdict_device *device)
+{
+	bool is_known_whole = ck->tree && !ck->is_doubtful && !has_stranded(ck);
+	enum bcfmt_bdev_state state = bcfmt_super_bdev_state(&member->super);
+
+	memcpy(device->uuid, member->super.uuid, sizeof(device->uuid));
+	memcpy(device->label, member->super.label, sizeof(device->label));
+	device->member = member;
+	device->certainty = is_known_whole ? BCFMT_EXACT : BCFMT_UNKNOWN;
+	if (member->faults) {
+		device->reason = reason_super_wrong;
+	} else if (state == BCFMT_BDEV_NONE && (is_known_whole || !ck->set->has_newest)) {
+		device->safe_alone = BCFMT_SAFE;
+		device->reason = reason_detached;
+	} else if (state == BCFMT_BDEV_DIRTY && ck->set->has_cache) {
+		device->reason = reason_marked_dirty;
+	} else if (is_known_whole) {
+		device->safe_alone = BCFMT_SAFE;
+		device->reason = reason_nothing_dirty;
+	} else {
+		device->reason = reason_no_cache;
+	}
+}
+
+static bool is_listed(const struct check *ck, uint32_t inode)
+{
+	return bcfmt_uuid_state(&ck->set->uuids[inode]) == BCFMT_UUID_LIVE ||
+	       ck->inodes[inode].dirty_sectors || ck->inodes[inode].lost_sectors ||
+	       ck->inodes[inode].invalid_sectors;
+}
+
+static bcfmt_err fill_devices(struct check *ck)
+{
+	const struct bcfmt_set *set = ck->set;
+	struct bcfmt_verdict *verdict = ck->verdict;
+	size_t n = 0;
+
+	for (uint32_t i = 0; i < set->n_uuids; i++)
+		n += is_listed(ck, i);
+	for (size_t i = 0; i < set->n_backing; i++)
+		n += is_unknown_member(ck, &set->backing[i]);
+	verdict->devices = calloc(n ? n : 1, sizeof(*verdict->devices));
+	if (!verdict->devices)
+		return BCFMT_E_NOMEM;
+	for (uint32_t i = 0; i < set->n_uuids; i++)
+		if (is_listed(ck, i))
+			fill_device(ck, i, &verdict->devices[verdict->n_devices++]);
+	for (size_t i = 0; i < set->n_backing; i++)
+		if (is_unknown_member(ck, &set->backing[i]))
+			fill_member(ck, &set->backing[i], &verdict->devices[verdict->n_devices++]);
+	verdict->unplaced_dirty_bytes = ck->beyond.dirty_sectors * BCFMT_SECTOR_BYTES;
+	verdict->unplaced_inodes = ck->beyond_keys ? 1 : 0;
+	return BCFMT_OK;
+}
+
+static bool is_meant(const struct bcfmt_kernel_effect *effect, unsigned int kernel)
+{
+	return kernel >= effect->since && (!effect->until || kernel < effect->until);
+}
+
+/* Some kernel of those to predict for behaves so. */
+static bool applies(const struct check *ck, const struct bcfmt_kernel_effect *effect)
+{
+	if (ck->params->kernel)
+		return is_meant(effect, ck->params->kernel);
+	for (size_t i = 0; i < sizeof(known_kernels) / sizeof(known_kernels[0]); i++)
+		if (is_meant(effect, known_kernels[i]))
+			return true;
+	return false;
+}
+
+static bool stops_registration(enum bcfmt_effect effect)
+{
+	return effect == BCFMT_EFFECT_REFUSES_DEVICE || effect == BCFMT_EFFECT_STOPS_SET ||
+	       effect == BCFMT_EFFECT_OOPS || effect == BCFMT_EFFECT_HANGS;
+}
+
+static void add_line(struct bcfmt_verdict *verdict, const char *line)
+{
+	if (!*line)
+		return;
+	for (size_t i = 0; i < verdict->n_first_lines; i++)
+		if (!strcmp(verdict->first_lines[i], line))
+			return;
+	if (verdict->n_first_lines <
+	    sizeof(verdict->first_lines) / sizeof(verdict->first_lines[0]))
+		verdict->first_lines[verdict->n_first_lines++] = line;
+}
+
+static void predict(struct check *ck)
+{
+	size_t n;
+	const struct bcfmt_kernel_effect *effects = bcfmt_kernel_effect_table(&n);
+	struct bcfmt_verdict *verdict = ck->verdict;
+
+	if (!ck->set->has_cache)
+		return;
+	/* A level that read less than a kernel does proves a refusal only. */
+	verdict->registers = ck->tree || !ck->set->has_newest ? BCFMT_REGISTERS_YES :
+								BCFMT_REGISTERS_UNKNOWN;
+	for (size_t i = 0; i < n; i++) {
+		/* A finding on a backing device stops that device, not the set. */
+		if (!ck->on_cache[effects[i].id] || !applies(ck, &effects[i]) ||
+		    !stops_registration(effects[i].effect))
+			continue;
+		verdict->registers = BCFMT_REGISTERS_NO;
+		add_line(verdict, effects[i].line);
+	}
+}
+
+bcfmt_err pass_verdict(struct check *ck)
+{
+	/* Without all gens a stale extent can look valid, without the table owners are unknown. */
+	if (ck->set->has_newest &&
+	    (!ck->set->has_all_prios || ck->set->uuids_state != BCFMT_UUIDS_OK))
+		ck->is_doubtful = true;
+	ck->verdict->is_complete = ck->tree && !ck->is_doubtful;
+	predict(ck);
+	return fill_devices(ck);
+}
