@@ -1,0 +1,145 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* --explain: a problem by its code or name, or a line that a kernel printed. */
+#include <stdio.h>
+#include <string.h>
+
+#include "cli/message.h"
+#include "fsck.h"
+
+/* Shorter fixed parts are in too many lines to tell anything. */
+#define PATTERN_CHARS_LEAST 8u
+
+/* A printf conversion at text: its length, 0 when there is none. */
+static size_t conversion(const char *text)
+{
+	size_t len;
+
+	if (*text != '%')
+		return 0;
+	len = 1 + strspn(text + 1, "0123456789.-+# lhzjt");
+	if (!text[len])
+		return 0;
+	if (text[len] == 'p')
+		return len + 1 + strspn(text + len + 1, "abcdefghijklmnopqrstuvwxyzU");
+	return len + 1;
+}
+
+/*
+ * Looks for the fixed parts of pattern one after the other in line. Returns how many characters
+ * they have together, 0 when one is not there.
+ */
+static size_t match(const char *pattern, const char *line)
+{
+	size_t chars = 0;
+
+	while (*pattern) {
+		size_t len = conversion(pattern);
+		char part[160];
+
+		if (len) {
+			pattern += len;
+			continue;
+		}
+		len = strcspn(pattern + 1, "%") + 1;
+		if (len >= sizeof(part))
+			return 0;
+		memcpy(part, pattern, len);
+		part[len] = 0;
+		line = strstr(line, part);
+		if (!line)
+			return 0;
+		line += len;
+		pattern += len;
+		chars += len;
+	}
+	return chars;
+}
+
+/* The line of the problem table that text matches best, of one problem or, with NONE, of any. */
+static const char *best_match(const char *text, enum bcfmt_problem_id id)
+{
+	size_t n;
+	const struct bcfmt_kernel_effect *table = bcfmt_kernel_effect_table(&n);
+	const char *best = NULL;
+	size_t best_chars = PATTERN_CHARS_LEAST - 1;
+
+	for (size_t i = 0; i < n; i++) {
+		size_t chars;
+
+		if (id != BCFMT_P_NONE && table[i].id != id)
+			continue;
+		chars = match(table[i].line, text);
+		if (chars <= best_chars)
+			continue;
+		best = table[i].line;
+		best_chars = chars;
+	}
+	return best;
+}
+
+/* Explains the problems but known that have a kernel print exactly this line. */
+static size_t explain_all(struct bcfmt_out *out, const char *line, enum bcfmt_problem_id known)
+{
+	size_t n;
+	const struct bcfmt_kernel_effect *table = bcfmt_kernel_effect_table(&n);
+	enum bcfmt_problem_id last = known;
+	size_t found = 0;
+
+	for (size_t i = 0; i < n; i++) {
+		if (table[i].id == known || table[i].id == last || strcmp(table[i].line, line))
+			continue;
+		last = table[i].id;
+		if (found || known != BCFMT_P_NONE)
+			bcfmt_out_line(out, "%s", "");
+		bcfmt_render_explain(out, bcfmt_problem_find(last));
+		found++;
+	}
+	return found;
+}
+
+static size_t explain(struct bcfmt_out *out, const char *text)
+{
+	const struct bcfmt_problem *problem = bcfmt_problem_by_name(text);
+	const struct bcfmt_kernel_line *line = NULL;
+	const char *same;
+
+	if (problem) {
+		bcfmt_render_explain(out, problem);
+		return 1;
+	}
+	line = bcfmt_kernel_line_find(text);
+	if (line)
+		bcfmt_render_explain_line(out, line);
+	/* What is about a running kernel has no problem on disk behind it. */
+	if (line && line->id == BCFMT_P_NONE)
+		return 1;
+	same = best_match(text, line ? line->id : BCFMT_P_NONE);
+	return (line ? 1 : 0) + (same ? explain_all(out, same, line ? line->id : BCFMT_P_NONE) : 0);
+}
+
+int fsck_explain(const struct fsck_options *options)
+{
+	unsigned int flags = 0;
+	struct bcfmt_out *out;
+	int bits = FSCK_CLEAN;
+
+	if (options->is_json)
+		flags |= BCFMT_OUT_JSON;
+	if (cli_may_color())
+		flags |= BCFMT_OUT_COLOR;
+	if (bcfmt_out_new(NULL, stdout, flags, &out)) {
+		cli_error(NULL, "out of memory");
+		return FSCK_OPERATIONAL;
+	}
+	bcfmt_render_header(out, options->program, "explain", NULL);
+	if (!explain(out, options->explain)) {
+		cli_error(NULL, "--explain: '%s' is no code, name or kernel line that is known",
+			  options->explain);
+		bits = FSCK_USAGE;
+	}
+	bcfmt_render_summary(out, NULL, bits);
+	/* A failed write is told at the end, by cli_stdout_flush(). */
+	if (bcfmt_out_close(out))
+		bits |= FSCK_OPERATIONAL;
+	return bits;
+}

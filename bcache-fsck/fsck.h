@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What the files of bcache-fsck share. */
+#ifndef FSCK_H
+#define FSCK_H
+
+#include <bcfmt/check.h>
+#include <bcfmt/render.h>
+
+#include "cli/options.h"
+
+/* Exit codes are the sum of these bits of fsck(8). */
+enum fsck_exit {
+	FSCK_CLEAN = 0,
+	FSCK_PROBLEMS_LEFT = 4,
+	FSCK_OPERATIONAL = 8,
+	FSCK_USAGE = 16,
+	FSCK_CANCELLED = 32,
+};
+
+struct fsck_options {
+	const char *program;	/* the name that it was called by */
+	const char *explain;	/* a code or a kernel line; NULL: check */
+	const char **paths;	/* devices in the order of the command line */
+	enum bcfmt_role *roles; /* one a path */
+	size_t n_paths;
+	const char **bad_maps;
+	size_t n_bad_maps;
+	struct bcfmt_check_params check;
+	uint64_t incarnation_seq; /* 0: as a kernel would */
+	uint64_t max_bytes;	  /* 0: the library's default */
+	unsigned int threads;	  /* 0: the same */
+	unsigned int verbose;
+	int progress_fd; /* -1: none */
+	bool is_json;
+	bool is_quiet;
+	bool is_timed;
+	bool is_bar_wanted; /* -C 0, as e2fsck has it */
+	bool is_in_use_ok;
+};
+
+/* Ends the program for usage errors, and for what only repair could do. */
+void fsck_options_parse(struct fsck_options *options, int argc, char **argv);
+void fsck_options_free(struct fsck_options *options);
+
+/* --explain; returns exit bits. */
+int fsck_explain(const struct fsck_options *options);
+
+/* What a check found, and how far it came. */
+struct fsck_result {
+	const struct bcfmt_set *set;	   /* NULL: not even opened */
+	const struct bcfmt_report *report; /* NULL: not checked */
+	const struct bcfmt_verdict *verdict;
+	const struct bcfmt_pass_stat *stats;
+	size_t n_stats;
+	int exit_bits;
+};
+/* Prints header, findings, times and verdict; returns exit bits, those of result included. */
+int fsck_print(struct bcfmt_ctx *ctx, const struct fsck_options *options,
+	       const struct fsck_result *result);
+
+#endif

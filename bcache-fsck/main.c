@@ -1,0 +1,147 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Checks a bcache set and gives the verdict. */
+#include <stdio.h>
+
+#include "cli/message.h"
+#include "cli/open.h"
+#include "cli/progress.h"
+#include "fsck.h"
+
+static int bits_of(bcfmt_err err)
+{
+	if (!err)
+		return FSCK_CLEAN;
+	if (err == BCFMT_E_CANCELLED)
+		return FSCK_CANCELLED;
+	return err == BCFMT_E_ARG ? FSCK_USAGE : FSCK_OPERATIONAL;
+}
+
+/* Tells why the work ended early and returns the exit bits for it. */
+static int told(struct bcfmt_ctx *ctx, bcfmt_err err)
+{
+	if (err == BCFMT_E_CANCELLED) {
+		bcfmt_ctx_fault_clear(ctx);
+		cli_error(NULL, "cancelled: the check is not complete");
+	} else if (err) {
+		cli_error_ctx(NULL, ctx, err);
+	}
+	return bits_of(err);
+}
+
+static bcfmt_err make_ctx(const struct fsck_options *options, struct bcfmt_ctx **ctx)
+{
+	struct bcfmt_ctx_params params = {
+		.threads = options->threads,
+		.max_bytes = options->max_bytes,
+		.cancelled = cli_cancelled(),
+		.progress = cli_progress,
+	};
+	bcfmt_err err = bcfmt_ctx_new(&params, ctx);
+
+	if (err)
+		cli_error(NULL, "%s", bcfmt_err_name(err));
+	return err;
+}
+
+static int check_set(struct bcfmt_ctx *ctx, const struct fsck_options *options,
+		     struct bcfmt_set *set)
+{
+	struct bcfmt_pass_stat stats[BCFMT_PASSES_MAX];
+	struct bcfmt_verdict verdict = { 0 };
+	struct bcfmt_report *report;
+	struct fsck_result result = { .set = set, .verdict = &verdict, .stats = stats };
+	bcfmt_err err;
+	int bits;
+
+	err = bcfmt_report_new(ctx, &report);
+	if (err)
+		return told(ctx, err);
+	err = bcfmt_check_run(set, &options->check, report, &verdict, stats, &result.n_stats);
+	result.exit_bits = told(ctx, err);
+	/* A check that was cut short still has something to say, and its verdict knows less. */
+	if (err)
+		verdict.is_complete = false;
+	bcfmt_report_finish(report);
+	result.report = report;
+	bits = fsck_print(ctx, options, &result);
+	bcfmt_verdict_clear(&verdict);
+	bcfmt_report_free(report);
+	return bits;
+}
+
+/* JSON has its first and last object whatever happens. */
+static int print_nothing(struct bcfmt_ctx *ctx, const struct fsck_options *options, int bits)
+{
+	struct fsck_result result = { .exit_bits = bits };
+
+	return options->is_json ? fsck_print(ctx, options, &result) : bits;
+}
+
+static int check_devices(struct bcfmt_ctx *ctx, const struct fsck_options *options,
+			 const struct cli_devices *devices)
+{
+	struct bcfmt_set_params params = {
+		.page_bytes = options->check.page_bytes,
+		.roles = options->roles,
+		.incarnation_seq = options->incarnation_seq,
+	};
+	struct bcfmt_set *set;
+	bcfmt_err err;
+	int bits;
+
+	err = bcfmt_set_open(ctx, devices->devs, devices->n, &params, &set);
+	if (err)
+		return print_nothing(ctx, options, told(ctx, err));
+	bits = check_set(ctx, options, set);
+	bcfmt_set_free(set);
+	return bits;
+}
+
+static int check(const struct fsck_options *options)
+{
+	struct cli_progress_params progress = {
+		.device = options->paths[0],
+		.is_bar_allowed =
+			options->is_bar_wanted || (!options->is_quiet && !options->is_json),
+		.line_fd = options->progress_fd,
+	};
+	struct cli_open_params open_params = {
+		.paths = options->paths,
+		.n_paths = options->n_paths,
+		.is_in_use_ok = options->is_in_use_ok,
+		.bad_maps = options->bad_maps,
+		.n_bad_maps = options->n_bad_maps,
+	};
+	struct cli_devices devices;
+	struct bcfmt_ctx *ctx;
+	bcfmt_err err;
+	int bits;
+
+	err = make_ctx(options, &ctx);
+	if (err)
+		return bits_of(err);
+	cli_progress_start(&progress);
+	err = cli_devices_open(ctx, &open_params, &devices);
+	if (err)
+		bits = print_nothing(ctx, options, bits_of(err));
+	else
+		bits = check_devices(ctx, options, &devices);
+	cli_progress_clear();
+	cli_devices_close(&devices);
+	bcfmt_ctx_free(ctx);
+	return bits;
+}
+
+int main(int argc, char **argv)
+{
+	struct fsck_options options;
+	int bits;
+
+	fsck_options_parse(&options, argc, argv);
+	cli_signals_install();
+	bits = options.explain ? fsck_explain(&options) : check(&options);
+	if (!cli_stdout_flush())
+		bits |= FSCK_OPERATIONAL;
+	fsck_options_free(&options);
+	return bits;
+}

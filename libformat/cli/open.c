@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Opening the devices of a command line for reading. */
+#include "cli/open.h"
+
+#include <stdlib.h>
+#include <sys/stat.h>
+
+#include "cli/message.h"
+
+/* One device under two names would be two members of the set. */
+static bool is_same_device(const char *a, const char *b)
+{
+	struct stat one;
+	struct stat two;
+
+	if (stat(a, &one) || stat(b, &two))
+		return false;
+	if (S_ISBLK(one.st_mode) && S_ISBLK(two.st_mode))
+		return one.st_rdev == two.st_rdev;
+	return one.st_dev == two.st_dev && one.st_ino == two.st_ino;
+}
+
+static bcfmt_err find_doubles(const struct cli_open_params *params)
+{
+	for (size_t i = 1; i < params->n_paths; i++) {
+		for (size_t j = 0; j < i; j++) {
+			if (!is_same_device(params->paths[i], params->paths[j]))
+				continue;
+			cli_error(params->paths[i], "same device as %s", params->paths[j]);
+			return BCFMT_E_ARG;
+		}
+	}
+	return BCFMT_OK;
+}
+
+static bcfmt_err open_one(struct bcfmt_ctx *ctx, const struct cli_open_params *params, size_t i,
+			  struct bcfmt_dev **out)
+{
+	const char *path = params->paths[i];
+	struct bcfmt_dev *dev;
+	struct bcfmt_dev *mapped;
+	bcfmt_err err;
+
+	err = bcfmt_dev_open(ctx, path, params->is_in_use_ok ? BCFMT_OPEN_IN_USE_OK : 0, &dev);
+	if (err) {
+		cli_error_ctx(path, ctx, err);
+		if (err == BCFMT_E_BUSY)
+			cli_error(path, "use --force to read it all the same");
+		return err;
+	}
+	if (bcfmt_dev_was_in_use(dev))
+		cli_error(path, "in use: it may change while it is read, the result may be "
+				"inconsistent");
+	if (i < params->n_bad_maps) {
+		err = bcfmt_dev_badmap(ctx, dev, params->bad_maps[i], &mapped);
+		if (err) {
+			cli_error_ctx(params->bad_maps[i], ctx, err);
+			bcfmt_dev_free(dev);
+			return err;
+		}
+		dev = mapped;
+	}
+	*out = dev;
+	return BCFMT_OK;
+}
+
+bcfmt_err cli_devices_open(struct bcfmt_ctx *ctx, const struct cli_open_params *params,
+			   struct cli_devices *out)
+{
+	bcfmt_err err;
+
+	*out = (struct cli_devices){ 0 };
+	if (params->n_bad_maps > params->n_paths) {
+		cli_error(NULL, "%zu bad maps for %zu devices", params->n_bad_maps,
+			  params->n_paths);
+		return BCFMT_E_ARG;
+	}
+	err = find_doubles(params);
+	if (err)
+		return err;
+	out->devs = calloc(params->n_paths ? params->n_paths : 1, sizeof(*out->devs));
+	if (!out->devs) {
+		cli_error(NULL, "out of memory");
+		return BCFMT_E_NOMEM;
+	}
+	for (size_t i = 0; i < params->n_paths; i++) {
+		err = open_one(ctx, params, i, &out->devs[i]);
+		if (err)
+			break;
+		out->n++;
+	}
+	if (err)
+		cli_devices_close(out);
+	return err;
+}
+
+void cli_devices_close(struct cli_devices *devices)
+{
+	for (size_t i = 0; i < devices->n; i++)
+		bcfmt_dev_free(devices->devs[i]);
+	free(devices->devs);
+	*devices = (struct cli_devices){ 0 };
+}

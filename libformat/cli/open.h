@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Opening the devices of a command line for reading. */
+#ifndef CLI_OPEN_H
+#define CLI_OPEN_H
+
+#include <bcfmt/base.h>
+#include <bcfmt/ctx.h>
+#include <bcfmt/dev.h>
+
+struct cli_open_params {
+	const char *const *paths;
+	size_t n_paths;
+	bool is_in_use_ok;	     /* --force: also a device that the kernel holds */
+	const char *const *bad_maps; /* ddrescue mapfiles, one a device from the first on */
+	size_t n_bad_maps;	     /* at most n_paths, else E_ARG */
+};
+
+struct cli_devices {
+	struct bcfmt_dev **devs; /* in the order of paths */
+	size_t n;
+};
+
+/*
+ * Opens all of them or none. Errors are printed. A device that was in use and opened all the same
+ * is told on stderr: the result may be inconsistent. E_ARG: more maps than devices, a bad map, one
+ * device named twice. Frees with cli_devices_close().
+ */
+bcfmt_err cli_devices_open(struct bcfmt_ctx *ctx, const struct cli_open_params *params,
+			   struct cli_devices *out);
+void cli_devices_close(struct cli_devices *devices);
+
+#endif
