@@ -131,6 +131,17 @@ static void forget_leaves(struct check *ck, unsigned int interior_uses)
 	ck->used = NULL;
 }
 
+/* Nodes are as they were, but a device may fail now that did not the first time. */
+static bcfmt_err check_node_again(void *arg, const struct bcfmt_node_view *view)
+{
+	const struct check *ck = arg;
+	uint64_t bucket = bcfmt_ptr_bucket(&ck->set->geo, view->ref->ptr);
+
+	if (!view->bad.sectors || ck->set->buckets[bucket].use & BCFMT_USE_DAMAGED)
+		return BCFMT_OK;
+	return check_node(arg, view);
+}
+
 /* Walks the leaves; again with final gens where one rose late. */
 static bcfmt_err walk_leaves(struct check *ck)
 {
@@ -145,7 +156,7 @@ static bcfmt_err walk_leaves(struct check *ck)
 			err = bcfmt_tree_walk_leaves(ck->tree, &visitor, &again);
 		if (err || !again)
 			break;
-		/* Nodes are as they were; only what depends on gens is judged anew. */
+		/* Only what depends on gens is judged anew. */
 		forget_leaves(ck, BCFMT_USE_METADATA | BCFMT_USE_DAMAGED);
 		bcfmt_report_forget(ck->report, BCFMT_P_EXTENT_STALE_DIRTY,
 				    BCFMT_P_EXTENT_IN_JOURNAL + 1);
@@ -153,7 +164,7 @@ static bcfmt_err walk_leaves(struct check *ck)
 				    BCFMT_P_EXTENT_BEFORE_DATA + 1);
 		memset(&ck->on_cache[BCFMT_P_EXTENT_STALE_DIRTY], 0,
 		       BCFMT_P_EXTENT_BEFORE_DATA - BCFMT_P_EXTENT_STALE_DIRTY + 1);
-		visitor.node = NULL;
+		visitor.node = check_node_again;
 	}
 	return err;
 }

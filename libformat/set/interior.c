@@ -21,6 +21,7 @@ struct level {
 	const struct bcfmt_tree_visitor *visitor;
 	struct bcfmt_node_ref *refs;
 	size_t n_refs;
+	bool *has_bad;     /* per ref: sectors of it could not be read */
 	struct vec keys;   /* struct child_key, of one node */
 	struct vec below;  /* struct bcfmt_node_ref of the next level */
 };
@@ -87,6 +88,7 @@ static bcfmt_err read_interior(void *arg, struct worker *worker, uint32_t index)
 	err = ref_read(level->tree->set, worker, &level->refs[index], &view);
 	if (err)
 		return err;
+	level->has_bad[index] = view.bad.sectors != 0;
 	raise_gens(level->tree->set, view.node);
 	return visitor->node ? visitor->node(visitor->arg, &view) : BCFMT_OK;
 }
@@ -202,20 +204,25 @@ static bcfmt_err take_children(struct level *level, const struct bcfmt_node_ref 
 	return push_gap(level, parent, lo, parent->hi, parent->sectors != 0);
 }
 
-/* Reads one node again for its children; without a node its range stays a gap. */
-static bcfmt_err descend(struct level *level, struct worker *worker,
-			 const struct bcfmt_node_ref *ref)
+/*
+ * Reads one node again for its children; without a node its range stays a gap. A device may fail
+ * now that did not the first time: then the node is told as it is now.
+ */
+static bcfmt_err descend(struct level *level, struct worker *worker, size_t index)
 {
-	struct bcfmt_set *set = level->tree->set;
+	const struct bcfmt_tree_visitor *visitor = level->visitor;
+	const struct bcfmt_node_ref *ref = &level->refs[index];
+	struct bcfmt_node_view view;
 	bcfmt_err err = BCFMT_OK;
 
 	level->keys.n = 0;
 	if (ref->sectors) {
 		level->tree->n_interior++;
-		err = node_read(&worker->reader, set->cache.dev, &set->geo, ref->ptr,
-				ref->sectors);
+		err = ref_read(level->tree->set, worker, ref, &view);
+		if (!err && view.bad.sectors && !level->has_bad[index] && visitor->node)
+			err = visitor->node(visitor->arg, &view);
 		if (!err)
-			err = collect_keys(&worker->reader.node, &level->keys);
+			err = collect_keys(view.node, &level->keys);
 	}
 	return err ? err : take_children(level, ref);
 }
@@ -226,15 +233,20 @@ static bcfmt_err read_level(struct level *level)
 	struct worker worker;
 	bcfmt_err err;
 
-	if (!order)
+	level->has_bad = calloc(level->n_refs, sizeof(*level->has_bad));
+	if (!order || !level->has_bad) {
+		free(order);
+		free(level->has_bad);
 		return BCFMT_E_NOMEM;
+	}
 	err = crew_run(level->tree->set->ctx, "interior nodes", order, level->n_refs,
 		       read_interior, level);
 	free(order);
 	memset(&worker, 0, sizeof(worker));
 	for (size_t i = 0; !err && i < level->n_refs; i++)
-		err = descend(level, &worker, &level->refs[i]);
+		err = descend(level, &worker, i);
 	worker_clear(&worker);
+	free(level->has_bad);
 	vec_free(&level->keys);
 	return err;
 }

@@ -1,0 +1,226 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* bcache-dump export: a logical volume, dirty data laid over its backing data. */
+#include "copy.h"
+#include "volume.h"
+#include "walk.h"
+
+#include <inttypes.h>
+
+struct export_dump {
+	struct dump *d;
+	struct walk walk;
+	struct volume volume;
+	struct sink *sink;
+	struct lost lost;
+	struct copy copy;
+	uint64_t own_sectors; /* dirty data of the volume, stale included */
+	/* Dirty data of other inodes that no live entry names. */
+	uint64_t stranded_sectors;
+	uint32_t stranded_inode; /* the lowest */
+};
+
+static void forget_dirty(void *arg)
+{
+	struct export_dump *ed = arg;
+
+	ed->own_sectors = 0;
+	ed->stranded_sectors = 0;
+	ed->stranded_inode = UINT32_MAX;
+}
+
+static bool is_stranded(const struct export_dump *ed, const struct bcfmt_extent *extent)
+{
+	const struct bcfmt_set *set = ed->d->set;
+
+	return !extent->stale && (extent->inode >= set->n_uuids ||
+				  bcfmt_uuid_state(&set->uuids[extent->inode]) != BCFMT_UUID_LIVE);
+}
+
+static bcfmt_err count_dirty(void *arg, const struct bcfmt_node_view *view,
+			     const struct bcfmt_extent *extents, size_t n_extents)
+{
+	struct export_dump *ed = arg;
+	uint64_t own = 0, stranded = 0;
+	uint32_t inode = UINT32_MAX;
+
+	(void)view;
+	for (size_t i = 0; i < n_extents; i++) {
+		uint64_t sectors = extents[i].end_sector - extents[i].start_sector;
+
+		if (!extents[i].is_dirty)
+			continue;
+		if (extents[i].inode == ed->volume.inode) {
+			own += sectors;
+		} else if (is_stranded(ed, &extents[i])) {
+			stranded += sectors;
+			inode = extents[i].inode < inode ? extents[i].inode : inode;
+		}
+	}
+	if (!own && !stranded)
+		return BCFMT_OK;
+	pthread_mutex_lock(&ed->walk.lock);
+	ed->own_sectors += own;
+	ed->stranded_sectors += stranded;
+	ed->stranded_inode = inode < ed->stranded_inode ? inode : ed->stranded_inode;
+	pthread_mutex_unlock(&ed->walk.lock);
+	return BCFMT_OK;
+}
+
+/* The part of (lo, hi] that belongs to the volume, in its sectors. */
+static void doubt_range(struct export_dump *ed, struct bcfmt_pos lo, struct bcfmt_pos hi,
+			enum lost_why why)
+{
+	const struct volume *volume = &ed->volume;
+	uint64_t shift = volume->data_offset_sectors;
+	uint64_t start = 0, end = volume->sectors;
+
+	if (lo.inode > volume->inode || hi.inode < volume->inode)
+		return;
+	if (lo.inode == volume->inode && lo.sector > shift)
+		start = lo.sector - shift;
+	if (hi.inode == volume->inode)
+		end = hi.sector > shift ? hi.sector - shift : 0;
+	end = end < volume->sectors ? end : volume->sectors;
+	if (start < end)
+		lost_add(&ed->lost, why, start, end - start);
+}
+
+/* Damage above the leaves: whole ranges in which keys may be missing. */
+static void doubt_interior(struct export_dump *ed)
+{
+	for (size_t i = 0; i < ed->walk.n_hurts; i++) {
+		const struct hurt *hurt = &ed->walk.hurts[i];
+
+		if (hurt->why == HURT_CHILD || (hurt->level && hurt->why != HURT_GAP))
+			doubt_range(ed, hurt->lo, hurt->hi, LOST_LEAF);
+	}
+	lost_flush(&ed->lost);
+}
+
+static bcfmt_err see_leaf(void *arg, const struct bcfmt_node_view *view,
+			  const struct bcfmt_extent *extents, size_t n_extents)
+{
+	struct export_dump *ed = arg;
+	enum hurt_why why = walk_node_hurt(view);
+	bcfmt_err err = BCFMT_OK;
+
+	if (why && !walk_is_proved(view))
+		doubt_range(ed, view->ref->lo, view->ref->hi,
+			    why == HURT_DISORDERED ? LOST_ORDER : LOST_LEAF);
+	for (size_t i = 0; i < n_extents && !err; i++)
+		if (extents[i].inode == ed->volume.inode)
+			err = copy_extent(&ed->copy, &extents[i]);
+	return err;
+}
+
+static void result_row(struct export_dump *ed)
+{
+	struct bcfmt_out *out = ed->d->out;
+	uint64_t lost = 0, doubtful;
+
+	for (int why = LOST_NOTHING; why < LOST_LEAF; why++)
+		lost += ed->lost.sectors[why];
+	doubtful = ed->lost.sectors[LOST_LEAF] + ed->lost.sectors[LOST_ORDER];
+	bcfmt_row_begin(out, "export");
+	bcfmt_row_u64(out, "inode", ed->volume.inode);
+	if (ed->volume.entry)
+		bcfmt_row_uuid(out, "uuid", ed->volume.entry->uuid);
+	bcfmt_row_text(out, "output", ed->d->opt.output);
+	bcfmt_row_u64(out, "sectors", ed->volume.sectors);
+	bcfmt_row_u64(out, "from_cache_sectors", ed->copy.dirty_sectors);
+	if (ed->copy.rescued_sectors)
+		bcfmt_row_u64(out, "rescued_sectors", ed->copy.rescued_sectors);
+	bcfmt_row_u64(out, "lost_sectors", lost);
+	bcfmt_row_u64(out, "doubtful_sectors", doubtful);
+	bcfmt_row_end(out);
+}
+
+/* What the user should know besides the ranges. True when the volume is not whole. */
+static bool tell_rest(const struct export_dump *ed)
+{
+	const char *name = dump_cache_name(ed->d);
+
+	if (ed->copy.outside_sectors)
+		cli_error(name, "%" PRIu64 " dirty sectors lie outside the volume, left out",
+			  ed->copy.outside_sectors);
+	if (ed->copy.rescued_sectors && !ed->d->opt.is_quiet)
+		cli_error(name,
+			  "%" PRIu64 " sectors that the backing device cannot read were taken "
+			  "from clean copies",
+			  ed->copy.rescued_sectors);
+	if (ed->stranded_sectors && !ed->d->opt.is_quiet)
+		cli_error(name,
+			  "%" PRIu64 " dirty sectors belong to inodes without a live uuid "
+			  "entry, the first is %" PRIu32 ": --device %" PRIu32 " exports it",
+			  ed->stranded_sectors, ed->stranded_inode, ed->stranded_inode);
+	return ed->copy.outside_sectors || lost_is_any(&ed->lost) || ed->walk.is_damaged;
+}
+
+static bcfmt_err copy_volume(struct export_dump *ed)
+{
+	const struct volume *volume = &ed->volume;
+	struct copy_params params = {
+		.ctx = ed->d->ctx,
+		.cache = ed->d->set->cache.dev,
+		.backing = volume->backing ? volume->backing->dev : NULL,
+		.data_offset_sectors = volume->data_offset_sectors,
+		.volume_sectors = volume->sectors,
+		.sink = ed->sink,
+		.lost = &ed->lost,
+	};
+	struct bcfmt_tree_visitor visitor = { .arg = ed, .leaf = see_leaf };
+	bcfmt_err err = copy_init(&ed->copy, &params);
+
+	if (!err)
+		err = walk_settle(&ed->walk, count_dirty, forget_dirty, ed);
+	/* A number that was mistyped must not give a copy of the backing device alone. */
+	if (!err && !volume->entry && !ed->own_sectors && !ed->walk.is_damaged)
+		err = bcfmt_fail(ed->d->ctx, BCFMT_E_ARG,
+				 "inode %" PRIu32 " has no live uuid entry and no dirty data",
+				 volume->inode);
+	if (err)
+		return err;
+	doubt_interior(ed);
+	err = bcfmt_tree_range(ed->walk.tree, ed->walk.lo, ed->walk.hi, &visitor);
+	if (!err)
+		err = copy_finish(&ed->copy);
+	return err ? err : sink_commit(ed->sink);
+}
+
+static int export_volume(struct export_dump *ed)
+{
+	struct dump *d = ed->d;
+	struct bcfmt_pos lo = { .sector = 0 }, hi = bcfmt_pos_max();
+	bcfmt_err err;
+	int code;
+
+	code = volume_choose(d, &ed->volume);
+	if (code)
+		return code;
+	lo.inode = hi.inode = ed->volume.inode;
+	err = sink_open(d->ctx, d->opt.output, ed->volume.sectors * BCFMT_SECTOR_BYTES,
+			d->devices.devs, d->devices.n, &ed->sink);
+	if (err)
+		return dump_failed(d, err);
+	code = walk_open(&ed->walk, d, lo, hi, NULL, NULL);
+	if (!code) {
+		err = copy_volume(ed);
+		code = err ? dump_failed(d, err) : DUMP_DONE;
+	}
+	if (!code) {
+		if (!sink_is_stdout(ed->sink) && !d->opt.is_quiet)
+			result_row(ed);
+		code = tell_rest(ed) ? DUMP_DAMAGED : DUMP_DONE;
+	}
+	walk_close(&ed->walk);
+	copy_clear(&ed->copy);
+	sink_free(ed->sink);
+	return code;
+}
+
+int cmd_export(struct dump *d)
+{
+	struct export_dump ed = { .d = d, .lost = lost_init(d) };
+
+	return export_volume(&ed);
+}

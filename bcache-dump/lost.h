@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Ranges of an exported volume that are lost or doubtful, told as they are met. */
+#ifndef LOST_H
+#define LOST_H
+
+#include "dump.h"
+
+enum lost_why {
+	LOST_NOTHING,
+	LOST_STALE,   /* dirty data in a bucket that was reused */
+	LOST_CACHE,   /* dirty data that the cache cannot read */
+	LOST_BACKING, /* data that the backing device cannot read */
+	LOST_LEAF,    /* a node that would tell of dirty data cannot be read */
+	LOST_ORDER,   /* a leaf out of order: the newest data may not be taken */
+	LOST_COUNT,
+};
+
+struct lost {
+	struct dump *d;
+	uint64_t sectors[LOST_COUNT];
+	enum lost_why why; /* of the range that may still grow */
+	uint64_t start_sector;
+	uint64_t end_sector;
+};
+
+static inline struct lost lost_init(struct dump *d)
+{
+	return (struct lost){ .d = d };
+}
+/* Sectors of the volume. Ranges that touch and have one cause become one. */
+void lost_add(struct lost *lost, enum lost_why why, uint64_t start_sector, uint64_t sectors);
+/* Prints what is pending. */
+void lost_flush(struct lost *lost);
+bool lost_is_any(const struct lost *lost);
+
+#endif
