@@ -113,7 +113,8 @@ static bcfmt_err check_prepare(struct check *ck)
 	if (!ck->set->has_geometry)
 		return BCFMT_OK;
 	ck->inodes = calloc(ck->set->n_uuids, sizeof(*ck->inodes));
-	if (!ck->inodes)
+	ck->beyond_dirty = calloc(1, CHECK_INODE_BYTES);
+	if (!ck->inodes || !ck->beyond_dirty)
 		return bcfmt_fail(ck->ctx, BCFMT_E_NOMEM, "no memory to count %u inodes",
 				  ck->set->n_uuids);
 	return BCFMT_OK;
@@ -124,6 +125,7 @@ static void check_clear(struct check *ck)
 	bcfmt_tree_free(ck->tree);
 	runs_free(ck->used);
 	free(ck->inodes);
+	free(ck->beyond_dirty);
 	pthread_mutex_destroy(&ck->lock);
 }
 

@@ -27,6 +27,8 @@ struct used_range {
 	uint32_t inode;
 };
 
+#define CHECK_INODE_BYTES ((BCFMT_KEY_MAX_INODE + 1) / 8)
+
 struct check {
 	struct bcfmt_ctx *ctx;
 	struct bcfmt_set *set;
@@ -40,6 +42,7 @@ struct check {
 	struct inode_use beyond;      /* inodes past the table */
 	uint64_t beyond_keys;
 	uint32_t beyond_first_inode;
+	uint8_t *beyond_dirty;        /* a bit for every inode there can be */
 	struct runs *used;            /* struct used_range */
 	uint64_t extents;
 	uint64_t read_bytes;

@@ -55,6 +55,8 @@ static void flush_sum(struct leaf_check *lc)
 		if (!ck->beyond_keys || lc->inode < ck->beyond_first_inode)
 			ck->beyond_first_inode = lc->inode;
 		ck->beyond_keys += lc->sum_extents;
+		if (lc->sum.dirty_sectors)
+			ck->beyond_dirty[lc->inode / 8] |= (uint8_t)(1u << lc->inode % 8);
 	}
 	pthread_mutex_unlock(&ck->lock);
 	memset(&lc->sum, 0, sizeof(lc->sum));

@@ -120,6 +120,7 @@ static void forget_leaves(struct check *ck, unsigned int interior_uses)
 			.invalid_sectors = ck->inodes[i].invalid_sectors };
 	memset(&ck->beyond, 0, sizeof(ck->beyond));
 	ck->beyond_keys = 0;
+	memset(ck->beyond_dirty, 0, CHECK_INODE_BYTES);
 	ck->beyond_first_inode = 0;
 	ck->extents = 0;
 	for (uint64_t i = 0; i < set->geo.nbuckets; i++) {

@@ -155,7 +155,8 @@ static bcfmt_err fill_devices(struct check *ck)
 		if (is_unknown_member(ck, &set->backing[i]))
 			fill_member(ck, &set->backing[i], &verdict->devices[verdict->n_devices++]);
 	verdict->unplaced_dirty_bytes = ck->beyond.dirty_sectors * BCFMT_SECTOR_BYTES;
-	verdict->unplaced_inodes = ck->beyond_keys ? 1 : 0;
+	for (uint32_t i = 0; ck->beyond.dirty_sectors && i < CHECK_INODE_BYTES; i++)
+		verdict->unplaced_inodes += (unsigned int)__builtin_popcount(ck->beyond_dirty[i]);
 	return BCFMT_OK;
 }
 

@@ -20,6 +20,7 @@
 #include "read/read.h"
 
 #define RUN_ENTRIES_MAX 65536u
+#define PRIO_READS_MAX 4096u /* prio writes of one ring; each costs a bucket to read */
 
 /* Entries of consecutive sequence numbers, [begin, end) as indexes of entries by seq. */
 struct run {
@@ -82,7 +83,8 @@ static uint64_t newer_history_end(const struct bcfmt_journal *journal, struct ru
 		if (i > run.begin && entries[i].seq == entries[i - 1].seq)
 			continue;
 		if (i == run.begin || entries[i].prio_bucket != last_bucket) {
-			writes++;
+			if (++writes > PRIO_READS_MAX)
+				break;
 			last_bucket = entries[i].prio_bucket;
 			if (prio_seq_at(journal, last_bucket, raw, &prio_seq) &&
 			    prio_seq == writes && prio_seq > best_seq)

@@ -2,6 +2,7 @@
 /* Puts a set together from its devices: members, journal, tables, bucket map. */
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/checked.h"
 #include "set/set_impl.h"
@@ -65,10 +66,26 @@ static bcfmt_err members_read(struct bcfmt_set *set, struct bcfmt_dev *const *de
 	return BCFMT_OK;
 }
 
+/* The map must fit the machine: a superblock can claim any number of buckets for a sparse file. */
+static bool is_too_large(uint64_t nbuckets)
+{
+	long pages = sysconf(_SC_PHYS_PAGES), page_bytes = sysconf(_SC_PAGESIZE);
+
+	return pages > 0 && page_bytes > 0 &&
+	       nbuckets > (uint64_t)pages * (uint64_t)page_bytes / 4 * 3 /
+				  sizeof(struct bcfmt_bucket);
+}
+
 static bcfmt_err map_new(struct bcfmt_set *set)
 {
 	const struct bcfmt_geometry *geo = &set->geo;
 
+	if (is_too_large(geo->nbuckets))
+		return bcfmt_fail(set->ctx, BCFMT_E_NOMEM,
+				  "%s: %llu buckets need %llu MiB of memory, more than is here",
+				  bcfmt_dev_name(set->cache.dev),
+				  (unsigned long long)geo->nbuckets,
+				  (unsigned long long)(geo->nbuckets >> 17));
 	set->buckets = calloc(geo->nbuckets, sizeof(*set->buckets));
 	set->n_uuids = geo->nr_uuids;
 	set->uuids = calloc(set->n_uuids, sizeof(*set->uuids));

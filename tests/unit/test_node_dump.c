@@ -4,6 +4,7 @@
 
 #include "unit/codec_kit.h"
 #include "unit/render_help.h"
+#include "set/set_impl.h"
 
 #define NODE_BUCKET   20u
 #define NODE_BLOCKS   64u
@@ -25,7 +26,10 @@ static void begin(uint8_t level)
 	set.has_geometry = true;
 	set.buckets = buckets;
 	for (size_t i = 0; i < 1024; i++)
-		buckets[i] = (struct bcfmt_bucket){ .prio = (uint16_t)(30000 + i), .gen = 5 };
+		buckets[i] = (struct bcfmt_bucket){ .prio = (uint16_t)(30000 + i),
+						     .gen = 5,
+						     .disk_gen = 5,
+						     .gen_flags = BUCKET_GEN_ON_DISK };
 	ref.ptr = bcfmt_ptr_make(0, bcfmt_bucket_sector(&set.geo, NODE_BUCKET), 1);
 	ref.sectors = NODE_BLOCKS;
 	ref.level = level;
