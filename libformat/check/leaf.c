@@ -205,6 +205,20 @@ static bcfmt_err check_extent(struct leaf_check *lc, const struct bcfmt_extent *
 	return add_used(lc, extent);
 }
 
+static bcfmt_err report_lost(struct leaf_check *lc, const struct bcfmt_node_view *view)
+{
+	struct bcfmt_set *set = lc->ck->set;
+	uint64_t bucket = bcfmt_ptr_bucket(&set->geo, view->ref->ptr);
+	struct bcfmt_where where = check_where_bucket(lc->ck, "node", bucket);
+	char text[64];
+
+	__atomic_fetch_or(&set->buckets[bucket].use, BCFMT_USE_DAMAGED, __ATOMIC_RELAXED);
+	return CHECK_REPORT(lc->ck, NODE_LOST_KEYS, &where,
+			    BCFMT_U64("sectors", view->lost_sectors),
+			    BCFMT_U64("seq", set->newest.last_seq),
+			    BCFMT_TEXT("text", check_pos_text(text, view->lost_at)));
+}
+
 bcfmt_err check_leaf(void *arg, const struct bcfmt_node_view *view,
 		     const struct bcfmt_extent *extents, size_t n_extents)
 {
@@ -215,9 +229,11 @@ bcfmt_err check_leaf(void *arg, const struct bcfmt_node_view *view,
 	 * A journal that goes back to its first entry proves what a leaf in disorder holds; of what
 	 * is missing it tells all that was written, but nothing says that this was all.
 	 */
-	if (view->uses_history && (!view->has_all_history || !view->ref->sectors ||
+	if (view->uses_history && (!view->has_all_history || !view->ref->sectors || view->lost_sectors ||
 				   view->node->fault || view->bad.sectors || view->is_overrun))
 		__atomic_store_n(&lc.ck->is_doubtful, true, __ATOMIC_RELAXED);
+	if (view->lost_sectors)
+		err = report_lost(&lc, view);
 	for (size_t i = 0; !err && i < n_extents; i++) {
 		if (extents[i].inode != lc.inode)
 			flush_sum(&lc);

@@ -161,6 +161,8 @@ static bcfmt_err walk_leaves(struct check *ck)
 		forget_leaves(ck, BCFMT_USE_METADATA | BCFMT_USE_DAMAGED);
 		bcfmt_report_forget(ck->report, BCFMT_P_EXTENT_STALE_DIRTY,
 				    BCFMT_P_EXTENT_IN_JOURNAL + 1);
+		bcfmt_report_forget(ck->report, BCFMT_P_NODE_LOST_KEYS,
+				    BCFMT_P_NODE_LOST_KEYS + 1);
 		bcfmt_report_forget(ck->report, BCFMT_P_EXTENT_PAST_DEVICE,
 				    BCFMT_P_EXTENT_BEFORE_DATA + 1);
 		memset(&ck->on_cache[BCFMT_P_EXTENT_STALE_DIRTY], 0,

@@ -24,6 +24,7 @@ void worker_clear(struct worker *worker)
 {
 	node_reader_clear(&worker->reader);
 	leaf_scratch_clear(&worker->leaf);
+	leaf_scratch_clear(&worker->journal);
 	vec_free(&worker->replay);
 	vec_free(&worker->ranges);
 }
@@ -71,13 +72,13 @@ static void *crew_thread(void *arg)
 	return NULL;
 }
 
-bcfmt_err crew_run(struct bcfmt_ctx *ctx, const char *pass, const uint32_t *order, size_t n,
+bcfmt_err crew_run(struct bcfmt_set *set, const char *pass, const uint32_t *order, size_t n,
 		   crew_fn work, void *arg)
 {
-	struct crew crew = { .ctx = ctx, .pass = pass, .order = order, .n = n, .work = work,
+	struct crew crew = { .ctx = set->ctx, .pass = pass, .order = order, .n = n, .work = work,
 			     .arg = arg };
 	pthread_t threads[64];
-	unsigned int wanted = bcfmt_ctx_threads(ctx), n_threads = 0;
+	unsigned int wanted = set->has_all_prios ? bcfmt_ctx_threads(set->ctx) : 1, n_threads = 0;
 
 	if (wanted > sizeof(threads) / sizeof(threads[0]))
 		wanted = sizeof(threads) / sizeof(threads[0]);

@@ -71,6 +71,17 @@ void bcfmt_set_raise_gen(struct bcfmt_set *set, uint64_t ptr)
 	set_raise_gen(set, ptr);
 }
 
+bool set_raise_gen_by_extent(struct bcfmt_set *set, const struct bcfmt_key *key)
+{
+	uint64_t bucket;
+
+	if (!bcfmt_key_has_data(key) || bcfmt_key_fault_extent(&set->geo, key) ||
+	    !has_bucket(set, key->ptr, &bucket) ||
+	    __atomic_load_n(&set->buckets[bucket].use, __ATOMIC_RELAXED) & BCFMT_USE_METADATA)
+		return false;
+	return set_raise_gen(set, key->ptr);
+}
+
 void set_mark_judged(struct bcfmt_set *set, uint64_t bucket)
 {
 	uint8_t *at = &set->buckets[bucket].gen_flags;

@@ -179,12 +179,13 @@ static bcfmt_err take_children(struct level *level, const struct bcfmt_node_ref 
 		struct bcfmt_node_ref *ref;
 		bcfmt_err err;
 
-		if (bcfmt_key_is_zero_pos(key) || bcfmt_set_stale(set, key->ptr))
+		/* A kernel refuses impossible pointers before it asks whether they are stale. */
+		key_fault = bcfmt_key_fault_btree(&set->geo, key);
+		if (!key_fault && (bcfmt_key_is_zero_pos(key) || bcfmt_set_stale(set, key->ptr)))
 			continue;
 		if (bcfmt_pos_cmp(hi, parent->hi) > 0)
 			hi = parent->hi;
-		if (bcfmt_key_fault_btree(&set->geo, key) == BCFMT_KEY_OK &&
-		    bcfmt_pos_cmp(hi, lo) <= 0)
+		if (!key_fault && bcfmt_pos_cmp(hi, lo) <= 0)
 			fault = BCFMT_CHILD_DUPLICATE;
 		else
 			fault = take_child(set, key, parent->level - 1u, &key_fault);
@@ -239,7 +240,7 @@ static bcfmt_err read_level(struct level *level)
 		free(level->has_bad);
 		return BCFMT_E_NOMEM;
 	}
-	err = crew_run(level->tree->set->ctx, "interior nodes", order, level->n_refs,
+	err = crew_run(level->tree->set, "interior nodes", order, level->n_refs,
 		       read_interior, level);
 	free(order);
 	memset(&worker, 0, sizeof(worker));

@@ -53,7 +53,8 @@ static bool piece_of_key(struct leaf_scratch *scratch, const struct bcfmt_geomet
 			 const struct bcfmt_node_ref *ref, const struct bcfmt_key *key,
 			 uint8_t source, struct leaf_piece *piece)
 {
-	if (bcfmt_key_fault_extent(geo, key))
+	/* No range of a node reaches past the last position. */
+	if (bcfmt_key_fault_extent(geo, key) || key->low > BCFMT_KEY_MAX_OFFSET)
 		return false;
 	*piece = (struct leaf_piece){
 		.start_sector = bcfmt_key_start_sector(key),
@@ -179,37 +180,6 @@ static size_t find_clean(const struct leaf_scratch *scratch, const struct leaf_p
 	return low;
 }
 
-/*
- * Adds a dirty key of the journal, in parts: a part that the tree has clean at the very same
- * place was written back after the entry was written, since a place is written once only.
- */
-static bcfmt_err add_dirty_replay(struct leaf_scratch *scratch, const struct leaf_piece *whole)
-{
-	uint64_t at = whole->start_sector;
-
-	while (at < whole->end_sector) {
-		size_t i = find_clean(scratch, whole, at);
-		const struct leaf_piece *clean = VEC_AT(&scratch->clean, struct leaf_piece, i);
-		struct leaf_piece part = *whole;
-
-		part.start_sector = at;
-		part.ptr += (at - whole->start_sector) << 8;
-		if (i < scratch->clean.n && clean->inode == whole->inode &&
-		    mapping(clean) == mapping(whole) && clean->start_sector < part.end_sector) {
-			part.is_written_back = clean->start_sector <= at;
-			if (!part.is_written_back)
-				part.end_sector = clean->start_sector;
-			else if (clean->end_sector < part.end_sector)
-				part.end_sector = clean->end_sector;
-		}
-		part.order = (uint32_t)scratch->pieces.n;
-		if (push_piece(&scratch->pieces, &part))
-			return BCFMT_E_NOMEM;
-		at = part.end_sector;
-	}
-	return BCFMT_OK;
-}
-
 static bcfmt_err add_replay(struct leaf_scratch *scratch, const struct bcfmt_geometry *geo,
 			    const struct bcfmt_node_ref *ref,
 			    const struct bcfmt_replay_key *replay, size_t n_replay,
@@ -225,10 +195,7 @@ static bcfmt_err add_replay(struct leaf_scratch *scratch, const struct bcfmt_geo
 							       BCFMT_FROM_REPLAY,
 				  &piece))
 			continue;
-		if (piece.is_dirty && piece.has_data)
-			err = add_dirty_replay(scratch, &piece);
-		else
-			err = push_piece(&scratch->pieces, &piece);
+		err = push_piece(&scratch->pieces, &piece);
 	}
 	return err;
 }
@@ -305,27 +272,59 @@ static void heap_pop(struct vec *vec, const struct leaf_piece *pieces)
 }
 
 /* Appends [start, end) of a piece that holds data. */
-static bcfmt_err emit(struct leaf_scratch *scratch, const struct leaf_piece *piece,
-		      uint64_t start_sector, uint64_t end_sector)
+static bcfmt_err push_extent(struct leaf_scratch *scratch, const struct leaf_piece *piece,
+			     uint64_t start_sector, uint64_t end_sector, bool is_written_back)
 {
-	uint64_t ptr = piece->ptr + ((start_sector - piece->start_sector) << 8);
-	struct bcfmt_extent *extent;
+	struct bcfmt_extent *extent = vec_push(&scratch->extents, sizeof(*extent));
 
-	if (!piece->has_data)
-		return BCFMT_OK;
-	extent = vec_push(&scratch->extents, sizeof(*extent));
 	if (!extent)
 		return BCFMT_E_NOMEM;
 	*extent = (struct bcfmt_extent){
 		.start_sector = start_sector,
 		.end_sector = end_sector,
-		.ptr = ptr,
+		.ptr = piece->ptr + ((start_sector - piece->start_sector) << 8),
 		.inode = piece->inode,
 		.is_dirty = piece->is_dirty,
 		.source = piece->source,
-		.is_written_back = piece->is_written_back,
+		.is_written_back = is_written_back,
 	};
 	return BCFMT_OK;
+}
+
+/*
+ * Appends what [start, end) of a piece finally holds. A dirty key of the journal comes in parts: a
+ * part that the tree has clean at the very same place was written back after the entry was
+ * written, since a place is written once only. It is split here and not before, when hardly
+ * anything of many keys is left: the parts are never more than keys and clean pieces.
+ */
+static bcfmt_err emit(struct leaf_scratch *scratch, const struct leaf_piece *piece,
+		      uint64_t start_sector, uint64_t end_sector)
+{
+	uint64_t at = start_sector;
+	bcfmt_err err = BCFMT_OK;
+
+	if (!piece->has_data)
+		return BCFMT_OK;
+	if (!piece->is_dirty || piece->source == BCFMT_FROM_TREE || !scratch->clean.n)
+		return push_extent(scratch, piece, start_sector, end_sector, false);
+	while (!err && at < end_sector) {
+		size_t i = find_clean(scratch, piece, at);
+		const struct leaf_piece *clean = VEC_AT(&scratch->clean, struct leaf_piece, i);
+		uint64_t end = end_sector;
+		bool is_written_back = false;
+
+		if (i < scratch->clean.n && clean->inode == piece->inode &&
+		    mapping(clean) == mapping(piece) && clean->start_sector < end) {
+			is_written_back = clean->start_sector <= at;
+			if (!is_written_back)
+				end = clean->start_sector;
+			else if (clean->end_sector < end)
+				end = clean->end_sector;
+		}
+		err = push_extent(scratch, piece, at, end, is_written_back);
+		at = end;
+	}
+	return err;
 }
 
 static bcfmt_err sweep(struct leaf_scratch *scratch)
@@ -388,6 +387,33 @@ bool leaf_is_in_journal(struct leaf_scratch *scratch)
 		}
 	}
 	return true;
+}
+
+void leaf_sort_places(struct leaf_scratch *scratch)
+{
+	if (scratch->pieces.n > 1)
+		qsort(scratch->pieces.items, scratch->pieces.n, sizeof(struct leaf_piece),
+		      mapping_cmp);
+}
+
+bool leaf_has_place(const struct leaf_scratch *scratch, uint32_t inode, uint64_t sector,
+		    uint64_t ptr)
+{
+	const struct leaf_piece want = { .inode = inode, .start_sector = sector, .ptr = ptr };
+	const struct leaf_piece *piece = scratch->pieces.items;
+	size_t low = 0, high = scratch->pieces.n;
+
+	/* Behind the last piece of the mapping that begins at or before the sector. */
+	while (low < high) {
+		size_t mid = low + (high - low) / 2;
+
+		if (mapping_cmp(&piece[mid], &want) <= 0)
+			low = mid + 1;
+		else
+			high = mid;
+	}
+	return low && piece[low - 1].inode == inode && piece[low - 1].has_data &&
+	       mapping(&piece[low - 1]) == mapping(&want) && piece[low - 1].end_sector > sector;
 }
 
 bcfmt_err leaf_resolve(struct leaf_scratch *scratch, const struct bcfmt_geometry *geo,

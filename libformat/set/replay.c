@@ -52,7 +52,7 @@ static bcfmt_err add_entry(struct bcfmt_set *set, struct replay *replay,
 		/* Size 0 and impossible keys change nothing; the journal pass reports them. */
 		if (bcfmt_key_fault_extent(&set->geo, &record.key))
 			continue;
-		if (bcfmt_key_has_data(&record.key) && set_raise_gen(set, record.key.ptr))
+		if (set_raise_gen_by_extent(set, &record.key))
 			replay->gen_rose = true;
 		record.seq = jset->seq;
 		record.word = it.word;
@@ -115,6 +115,12 @@ static size_t begin_of(const struct bcfmt_set *set, bool with_history)
 	size_t history = history_begin(&set->journal, set->newest_index);
 
 	return with_history && history < window ? history : window;
+}
+
+bool replay_has_history(const struct bcfmt_set *set)
+{
+	return set->has_newest && !set->histories.is_found &&
+	       begin_of(set, true) < begin_of(set, false);
 }
 
 bcfmt_err replay_load(struct bcfmt_set *set, bool with_history, bool *gen_rose,

@@ -20,6 +20,11 @@ enum bucket_gen_flags {
 
 /* Raises a bucket's gen; true when pointers into that bucket had been judged by it before. */
 bool set_raise_gen(struct bcfmt_set *set, uint64_t ptr);
+/*
+ * Does so for a key of a leaf or of the journal. One that no kernel would take does not, nor one
+ * into a bucket of metadata: it is wrong, and must not make a node look freed.
+ */
+bool set_raise_gen_by_extent(struct bcfmt_set *set, const struct bcfmt_key *key);
 /* Tells that pointers into the bucket are judged by gen from now on. */
 void set_mark_judged(struct bcfmt_set *set, uint64_t bucket);
 /* Adds use bits; thread-safe. */
@@ -39,7 +44,6 @@ struct leaf_piece {
 	uint32_t order; /* of writing: the highest wins */
 	bool is_dirty;
 	bool has_data;
-	bool is_written_back;
 	uint8_t source;
 };
 struct leaf_scratch {
@@ -62,6 +66,11 @@ bcfmt_err leaf_resolve(struct leaf_scratch *scratch, const struct bcfmt_geometry
 		       uint64_t window_seq);
 /* Every dirty key that leaf_resolve() took from the tree is one that it took from the journal. */
 bool leaf_is_in_journal(struct leaf_scratch *scratch);
+/* Sorts the keys that leaf_resolve() took for leaf_has_place(); the extents stay as they are. */
+void leaf_sort_places(struct leaf_scratch *scratch);
+/* One of those keys put the sector of the inode at this place on the cache. */
+bool leaf_has_place(const struct leaf_scratch *scratch, uint32_t inode, uint64_t sector,
+		    uint64_t ptr);
 
 /* Fills the counters of view and of its node's bsets: order, sizes, placeholders. E_NOMEM. */
 bcfmt_err node_view_count(struct bcfmt_node_view *view, struct bcfmt_node *node,
@@ -75,6 +84,11 @@ struct replay;
  */
 bcfmt_err replay_load(struct bcfmt_set *set, bool with_history, bool *gen_rose,
 		      struct replay **out);
+/*
+ * The ring holds usable entries from before the window: they lead to it without a hole, and are
+ * not a mix of two histories.
+ */
+bool replay_has_history(const struct bcfmt_set *set);
 /* The first entry taken is number 1: nothing was ever written that is not in an entry. */
 bool replay_is_whole(const struct replay *replay);
 void replay_free(struct replay *replay);

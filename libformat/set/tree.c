@@ -33,11 +33,9 @@ bcfmt_err bcfmt_tree_open(struct bcfmt_set *set, const struct bcfmt_tree_visitor
 			set->buckets[i].use &= (uint8_t)~BCFMT_USE_NODE;
 			set->buckets[i].sectors = 0;
 		}
-	if (pthread_mutex_init(&tree->lock, NULL)) {
-		free(tree);
-		return bcfmt_fail(set->ctx, BCFMT_E_SYSTEM, "no lock to be had");
-	}
 	err = replay_load(set, false, &gen_rose, &tree->replay);
+	if (!err && replay_has_history(set))
+		err = replay_load(set, true, &gen_rose, &tree->history);
 	if (!err)
 		err = interior_walk(tree, visitor ? visitor : &nobody);
 	if (err) {
@@ -54,7 +52,6 @@ void bcfmt_tree_free(struct bcfmt_tree *tree)
 		return;
 	replay_free(tree->replay);
 	replay_free(tree->history);
-	pthread_mutex_destroy(&tree->lock);
 	vec_free(&tree->leaves);
 	free(tree);
 }
@@ -89,10 +86,7 @@ uint64_t bcfmt_tree_spilled_bytes(const struct bcfmt_tree *tree)
 	       (tree->history ? replay_spilled_bytes(tree->history) : 0);
 }
 
-/*
- * Every key of the leaf raises its bucket's gen, overwritten ones too: each of them existed. Keys
- * into buckets of metadata do not: they are wrong, and must not make a node look freed.
- */
+/* Every key of the leaf raises its bucket's gen, overwritten ones too: each of them existed. */
 static bool raise_from_leaf(struct bcfmt_set *set, const struct bcfmt_node *node)
 {
 	bool rose = false;
@@ -104,15 +98,8 @@ static bool raise_from_leaf(struct bcfmt_set *set, const struct bcfmt_node *node
 
 		if (bset->fault)
 			continue;
-		while (bcfmt_key_iter_next(&it, &key)) {
-			uint64_t bucket = bcfmt_ptr_bucket(&set->geo, key.ptr);
-
-			if (!bcfmt_key_has_data(&key) || bcfmt_key_fault_extent(&set->geo, &key) ||
-			    bucket >= set->geo.nbuckets ||
-			    set->buckets[bucket].use & BCFMT_USE_METADATA)
-				continue;
-			rose |= set_raise_gen(set, key.ptr);
-		}
+		while (bcfmt_key_iter_next(&it, &key))
+			rose |= set_raise_gen_by_extent(set, &key);
 	}
 	return rose;
 }
@@ -129,19 +116,6 @@ static void judge(struct bcfmt_set *set, struct vec *extents)
 	}
 }
 
-/* The journal's whole memory, read when the first damaged leaf asks for it. */
-static bcfmt_err tree_history(struct bcfmt_tree *tree, bool *gen_rose, struct replay **out)
-{
-	bcfmt_err err = BCFMT_OK;
-
-	pthread_mutex_lock(&tree->lock);
-	if (!tree->history)
-		err = replay_load(tree->set, true, gen_rose, &tree->history);
-	*out = tree->history;
-	pthread_mutex_unlock(&tree->lock);
-	return err;
-}
-
 /* What the tree says of this leaf is not to be trusted alone. */
 static bool needs_history(const struct bcfmt_node_view *view)
 {
@@ -149,20 +123,63 @@ static bool needs_history(const struct bcfmt_node_view *view)
 	       view->is_disordered || view->is_overrun;
 }
 
-static bcfmt_err leaf_journal(struct bcfmt_tree *tree, struct worker *worker,
-			      struct bcfmt_node_view *view, bool *gen_rose)
+/*
+ * Resolves the leaf with the journal keys of the worker's slice: all of them, or only those from
+ * the replay window, which come last in it.
+ */
+static bcfmt_err resolve(struct bcfmt_tree *tree, struct worker *worker,
+			 struct bcfmt_node_view *view, size_t n_old)
 {
-	struct replay *replay = tree->replay;
-	bcfmt_err err;
+	const struct bcfmt_replay_key *keys = worker->replay.items;
+	size_t skip = view->uses_history ? 0 : n_old;
+	bcfmt_err err = leaf_resolve(&worker->leaf, &tree->set->geo, view->ref, view->node,
+				     keys ? keys + skip : NULL, worker->replay.n - skip,
+				     tree->set->newest.last_seq);
 
-	if (needs_history(view)) {
-		err = tree_history(tree, gen_rose, &replay);
-		if (err)
-			return err;
-		view->uses_history = true;
-		view->has_all_history = replay_is_whole(replay);
+	if (err)
+		return err;
+	judge(tree->set, &worker->leaf.extents);
+	return BCFMT_OK;
+}
+
+/* Takes the leaf's slice of the journal; *n_old of its keys are older than the window. */
+static bcfmt_err take_slice(struct bcfmt_tree *tree, struct worker *worker,
+			    const struct bcfmt_node_ref *ref, size_t *n_old)
+{
+	struct replay *replay = tree->history ? tree->history : tree->replay;
+	bcfmt_err err = replay_slice(replay, ref->lo, ref->hi, &worker->replay);
+	const struct bcfmt_replay_key *keys = worker->replay.items;
+
+	*n_old = 0;
+	while (!err && *n_old < worker->replay.n &&
+	       keys[*n_old].seq < tree->set->newest.last_seq)
+		(*n_old)++;
+	return err;
+}
+
+/* The final extents of a leaf into worker->leaf, and in *view what they rest on. */
+static bcfmt_err settle_leaf(struct bcfmt_tree *tree, struct worker *worker,
+			     struct bcfmt_node_view *view)
+{
+	struct replay *replay = tree->history ? tree->history : tree->replay;
+	size_t n_old;
+	bcfmt_err err = take_slice(tree, worker, view->ref, &n_old);
+
+	if (err)
+		return err;
+	view->uses_history = needs_history(view);
+	err = resolve(tree, worker, view, n_old);
+	if (!err && !view->uses_history && n_old) {
+		err = leaf_find_lost(tree->set, worker, view, n_old);
+		view->uses_history = view->lost_sectors > 0;
+		if (!err && view->uses_history)
+			err = resolve(tree, worker, view, n_old);
 	}
-	return replay_slice(replay, view->ref->lo, view->ref->hi, &worker->replay);
+	if (!err && view->uses_history)
+		view->has_all_history = !tree->set->histories.is_found &&
+					replay_is_whole(replay) &&
+					leaf_is_in_journal(&worker->leaf);
+	return err;
 }
 
 /* Reads, resolves and judges one leaf, and hands it to the visitor. */
@@ -184,15 +201,9 @@ static bcfmt_err visit_leaf(struct bcfmt_tree *tree, struct worker *worker,
 	}
 	if (err || !visitor->leaf)
 		return err;
-	err = leaf_journal(tree, worker, &view, gen_rose);
-	if (!err)
-		err = leaf_resolve(&worker->leaf, &set->geo, ref, view.node, worker->replay.items,
-				   worker->replay.n, set->newest.last_seq);
+	err = settle_leaf(tree, worker, &view);
 	if (err)
 		return err;
-	if (view.has_all_history)
-		view.has_all_history = leaf_is_in_journal(&worker->leaf);
-	judge(set, &worker->leaf.extents);
 	return visitor->leaf(visitor->arg, &view, worker->leaf.extents.items,
 			     worker->leaf.extents.n);
 }
@@ -219,7 +230,7 @@ bcfmt_err bcfmt_tree_walk_leaves(struct bcfmt_tree *tree, const struct bcfmt_tre
 	*again = false;
 	if (!order)
 		return BCFMT_E_NOMEM;
-	err = crew_run(tree->set->ctx, "leaves", order, tree->leaves.n, walk_one, &walk);
+	err = crew_run(tree->set, "leaves", order, tree->leaves.n, walk_one, &walk);
 	free(order);
 	tree->has_final_gens |= !err;
 	*again = !err && walk.gen_rose;

@@ -10,8 +10,7 @@
 struct bcfmt_tree {
 	struct bcfmt_set *set; /* borrowed */
 	struct replay *replay;
-	pthread_mutex_t lock;
-	struct replay *history; /* loaded when the first damaged leaf needs it; under lock */
+	struct replay *history; /* with what is older than the replay window; NULL: nothing is */
 	struct vec leaves;     /* struct bcfmt_node_ref in key order; sectors 0: a gap */
 	size_t n_interior;
 	bool has_final_gens;   /* all leaves were read once */
@@ -22,16 +21,19 @@ struct worker {
 	struct node_reader reader;
 	struct leaf_scratch leaf;
 	struct vec replay; /* struct bcfmt_replay_key */
+	struct leaf_scratch journal; /* what the journal alone says of a leaf */
 	struct vec ranges;
 };
 void worker_clear(struct worker *worker);
 
 /*
  * Calls work(arg, worker, i) for i in order[0..n) on the context's threads; the caller's thread is
- * one of them and shows progress. The first error stops all and is returned.
+ * one of them and shows progress. The first error stops all and is returned. Where prio sets are
+ * lost it is the only one: pointers that contradict each other are then judged by which of them
+ * was met first, and that must not change from run to run.
  */
 typedef bcfmt_err (*crew_fn)(void *arg, struct worker *worker, uint32_t index);
-bcfmt_err crew_run(struct bcfmt_ctx *ctx, const char *pass, const uint32_t *order, size_t n,
+bcfmt_err crew_run(struct bcfmt_set *set, const char *pass, const uint32_t *order, size_t n,
 		   crew_fn work, void *arg);
 
 /* Indexes 0..n-1 of refs by place on the device; refs without sectors come first. Freed by the
@@ -41,6 +43,13 @@ uint32_t *device_order(const struct bcfmt_node_ref *refs, size_t n);
 /* Reads a ref into the worker's reader and counts its keys into *view. E_NOMEM. */
 bcfmt_err ref_read(struct bcfmt_set *set, struct worker *worker, const struct bcfmt_node_ref *ref,
 		   struct bcfmt_node_view *view);
+
+/*
+ * Looks for what entries before the replay window (the first n_old keys of worker->replay) put
+ * into a leaf and its resolved content in worker->leaf lacks; fills view->lost_sectors, lost_at.
+ */
+bcfmt_err leaf_find_lost(struct bcfmt_set *set, struct worker *worker,
+			 struct bcfmt_node_view *view, size_t n_old);
 
 /* The interior levels: fills tree->leaves and n_interior. */
 bcfmt_err interior_walk(struct bcfmt_tree *tree, const struct bcfmt_tree_visitor *visitor);

@@ -41,6 +41,13 @@ struct bcfmt_node_view {
 	 * knows every write.
 	 */
 	bool has_all_history;
+	/*
+	 * Leaves: dirty sectors that entries older than those to replay put there, and that the leaf
+	 * does not know although their place was not used again: its last bset is lost. Then
+	 * uses_history is set too.
+	 */
+	uint64_t lost_sectors;
+	struct bcfmt_pos lost_at;   /* the first of them */
 };
 
 enum bcfmt_extent_source {

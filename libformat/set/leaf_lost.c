@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Bsets lost from the end of a leaf. A node does not say how many bsets it has, so that a lost last
+ * one leaves no trace in it. But the journal remembers: before an entry drops out of the replay
+ * window its keys are in the leaf on the disk. Where the newest of the older keys is not there, and
+ * nothing is, or what an even older entry put there, the end of the leaf is gone. (Moving gc moves
+ * data without telling the journal: a place that no entry knows proves nothing.)
+ *
+ * Only the newest is a sign: an older key can be missing for a while for good reasons (its bucket
+ * was given up and the rise of the gen is not on the disk yet).
+ */
+#include "set/tree_impl.h"
+
+/* First of the sorted extents that ends after the position. */
+static size_t extent_after(const struct vec *extents, uint32_t inode, uint64_t sector)
+{
+	const struct bcfmt_extent *extent = extents->items;
+	size_t low = 0, high = extents->n;
+
+	while (low < high) {
+		size_t mid = low + (high - low) / 2;
+
+		if (extent[mid].inode < inode ||
+		    (extent[mid].inode == inode && extent[mid].end_sector <= sector))
+			low = mid + 1;
+		else
+			high = mid;
+	}
+	return low;
+}
+
+/*
+ * Sectors of the journal's last word for which the leaf has nothing or something older; *first is
+ * the first of them.
+ */
+static uint64_t count_lost(const struct worker *worker, const struct bcfmt_extent *word,
+			   uint64_t *first)
+{
+	const struct vec *extents = &worker->leaf.extents;
+	const struct bcfmt_extent *extent = extents->items;
+	uint64_t at = word->start_sector, lost = 0;
+
+	for (size_t i = extent_after(extents, word->inode, at); at < word->end_sector; i++) {
+		bool is_there = i < extents->n && extent[i].inode == word->inode &&
+				extent[i].start_sector < word->end_sector;
+		uint64_t begin = is_there && extent[i].start_sector > at ?
+					 extent[i].start_sector : is_there ? at : word->end_sector;
+		uint64_t end = is_there && extent[i].end_sector < word->end_sector ?
+				       extent[i].end_sector : word->end_sector;
+		uint64_t ptr, want;
+
+		if (begin > at && !lost)
+			*first = at;
+		lost += begin - at;
+		at = end;
+		if (!is_there)
+			continue;
+		ptr = extent[i].ptr + ((begin - extent[i].start_sector) << 8);
+		want = word->ptr + ((begin - word->start_sector) << 8);
+		if (ptr == want || !leaf_has_place(&worker->journal, word->inode, begin, ptr))
+			continue;
+		if (!lost)
+			*first = begin;
+		lost += end - begin;
+	}
+	return lost;
+}
+
+/* Last word of the journal, put there before the window, and not given up since. */
+static bool is_live(struct bcfmt_set *set, const struct bcfmt_extent *extent)
+{
+	uint64_t bucket = bcfmt_ptr_bucket(&set->geo, extent->ptr);
+
+	return extent->source == BCFMT_FROM_HISTORY && extent->is_dirty &&
+	       bucket < set->geo.nbuckets && !bcfmt_set_stale(set, extent->ptr) &&
+	       !(set->buckets[bucket].use & BCFMT_USE_METADATA);
+}
+
+/* The part of a key that is still the journal's last word; false when there is none. */
+static bool live_part(struct bcfmt_set *set, const struct vec *journal,
+		      const struct bcfmt_key *key, struct bcfmt_extent *part)
+{
+	const struct bcfmt_extent *extent = journal->items;
+	uint64_t start = bcfmt_key_start_sector(key);
+	uint32_t inode = bcfmt_key_inode(key);
+
+	for (size_t i = extent_after(journal, inode, start);
+	     i < journal->n && extent[i].inode == inode && extent[i].start_sector < key->low; i++)
+		if (is_live(set, &extent[i]) && extent[i].start_sector >= start &&
+		    extent[i].ptr == key->ptr + ((extent[i].start_sector - start) << 8)) {
+			*part = extent[i];
+			return true;
+		}
+	return false;
+}
+
+static bool is_newest_lost(struct bcfmt_set *set, const struct worker *worker, size_t n_old)
+{
+	const struct bcfmt_replay_key *keys = worker->replay.items;
+	struct bcfmt_extent part;
+	uint64_t first;
+
+	for (size_t i = n_old; i-- > 0;)
+		if (bcfmt_key_is_dirty(&keys[i].key) && bcfmt_key_has_data(&keys[i].key) &&
+		    live_part(set, &worker->journal.extents, &keys[i].key, &part))
+			return count_lost(worker, &part, &first) > 0;
+	return false;
+}
+
+bcfmt_err leaf_find_lost(struct bcfmt_set *set, struct worker *worker,
+			 struct bcfmt_node_view *view, size_t n_old)
+{
+	static const struct bcfmt_node nothing;
+	const struct bcfmt_extent *extent;
+	bcfmt_err err = leaf_resolve(&worker->journal, &set->geo, view->ref, &nothing,
+				     worker->replay.items, worker->replay.n,
+				     set->newest.last_seq);
+
+	if (err)
+		return err;
+	leaf_sort_places(&worker->journal);
+	if (!is_newest_lost(set, worker, n_old))
+		return BCFMT_OK;
+	extent = worker->journal.extents.items;
+	for (size_t i = 0; i < worker->journal.extents.n; i++) {
+		uint64_t first = 0, lost;
+
+		if (!is_live(set, &extent[i]))
+			continue;
+		lost = count_lost(worker, &extent[i], &first);
+		if (lost && !view->lost_sectors)
+			view->lost_at = (struct bcfmt_pos){ extent[i].inode, first };
+		view->lost_sectors += lost;
+	}
+	return BCFMT_OK;
+}

@@ -1,0 +1,275 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The keys of the journal by place: what is taken, what a leaf gets of it, in which order. */
+#include <criterion/criterion.h>
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/bytes.h"
+#include "kit/set_kit.h"
+#include "set/set_impl.h"
+
+static struct set_kit kit;
+static struct replay *replay;
+static struct vec slice;
+
+static void begin(void)
+{
+	struct set_kit_shape shape = { .bucket_sectors = 64 };
+
+	set_kit_init(&kit, &shape);
+	set_kit_tables(&kit);
+	set_kit_node(&kit, kit.free_bucket, NULL, 0);
+}
+
+static void end(void)
+{
+	replay_free(replay);
+	vec_free(&slice);
+	set_kit_clear(&kit);
+}
+
+TestSuite(replay, .init = begin, .fini = end);
+
+static void put(uint64_t seq, uint64_t last_seq, uint32_t ring_index, uint32_t sector,
+		const struct bcfmt_key *keys, uint32_t n_keys)
+{
+	struct set_kit_jset jset = { .ring_index = ring_index,
+				     .sector = sector,
+				     .seq = seq,
+				     .last_seq = last_seq,
+				     .keys = keys,
+				     .n_keys = n_keys };
+
+	jset.root_ptr = set_kit_ptr(&kit, kit.free_bucket, 0);
+	set_kit_jset(&kit, &jset);
+}
+
+static void load_with(bool with_history)
+{
+	bool gen_rose = true;
+
+	replay_free(replay);
+	replay = NULL;
+	cr_assert_eq(set_kit_open(&kit), BCFMT_OK);
+	gen_rose = false;
+	cr_assert_eq(replay_load(kit.set, with_history, &gen_rose, &replay), BCFMT_OK);
+	cr_assert_not(gen_rose, "nothing was judged yet");
+}
+
+static size_t take(uint32_t lo_inode, uint64_t lo_sector, uint32_t hi_inode, uint64_t hi_sector)
+{
+	struct bcfmt_pos lo = { lo_inode, lo_sector }, hi = { hi_inode, hi_sector };
+
+	cr_assert_eq(replay_slice(replay, lo, hi, &slice), BCFMT_OK);
+	return slice.n;
+}
+
+static const struct bcfmt_replay_key *at(size_t i)
+{
+	return VEC_AT(&slice, struct bcfmt_replay_key, i);
+}
+
+static uint64_t data(uint32_t sector)
+{
+	return set_kit_ptr(&kit, kit.free_bucket + 1 + sector / 64, sector % 64);
+}
+
+static struct bcfmt_key key_at(uint64_t start, uint32_t sectors)
+{
+	return set_kit_dirty(1, start, sectors, data(0));
+}
+
+Test(replay, only_entries_of_the_window_are_taken)
+{
+	for (uint64_t seq = 1; seq <= 10; seq++) {
+		struct bcfmt_key key = key_at(seq * 100, 8);
+
+		put(seq, seq > 4 ? seq - 3 : 1, 1, (uint32_t)seq - 1, &key, 1);
+	}
+	load_with(false);
+	cr_expect_eq(replay_count(replay), 4);
+	cr_expect_not(replay_is_whole(replay));
+	cr_assert_eq(take(0, 0, 5, 0), 4);
+	for (size_t i = 0; i < 4; i++)
+		cr_expect_eq(at(i)->seq, 7 + i);
+	load_with(true);
+	cr_expect_eq(replay_count(replay), 10);
+	cr_expect(replay_is_whole(replay));
+}
+
+Test(replay, history_ends_at_a_hole)
+{
+	for (uint64_t seq = 1; seq <= 10; seq++) {
+		struct bcfmt_key key = key_at(seq * 100, 8);
+
+		if (seq != 4)
+			put(seq, seq > 4 ? seq - 1 : 1, 1, (uint32_t)seq - 1, &key, 1);
+	}
+	load_with(true);
+	cr_expect_eq(replay_count(replay), 6);
+	cr_expect_not(replay_is_whole(replay));
+	/* A hole inside the window does not make it shorter than the window. */
+	put(10, 2, 1, 9, NULL, 0);
+	load_with(true);
+	cr_expect_eq(replay_count(replay), 7);
+}
+
+Test(replay, a_window_longer_than_the_ring_is_what_the_ring_has)
+{
+	struct bcfmt_key key = key_at(0, 8);
+
+	put(900, 1, 1, 0, &key, 1);
+	put(901, 1, 1, 1, &key, 1);
+	load_with(false);
+	cr_expect_eq(replay_count(replay), 2);
+}
+
+Test(replay, a_window_that_ends_before_it_begins)
+{
+	struct bcfmt_key key = key_at(0, 8);
+
+	put(7, 9, 1, 0, &key, 1);
+	load_with(false);
+	cr_expect_eq(replay_count(replay), 1);
+}
+
+Test(replay, of_entries_with_one_number_the_first_counts)
+{
+	struct bcfmt_key first = key_at(100, 8), second = key_at(200, 8);
+
+	put(1, 1, 1, 0, &first, 1);
+	put(2, 1, 1, 1, NULL, 0);
+	put(1, 1, 5, 3, &second, 1);
+	load_with(false);
+	cr_assert_eq(take(0, 0, 9, 0), 1);
+	cr_expect_eq(bcfmt_key_start_sector(&at(0)->key), 100);
+}
+
+Test(replay, entries_after_the_one_it_is_read_by_are_left_out)
+{
+	struct bcfmt_key key = key_at(0, 8);
+	struct bcfmt_set_params params = { .incarnation_seq = 2 };
+	bool gen_rose = false;
+
+	for (uint64_t seq = 1; seq <= 4; seq++)
+		put(seq, 1, 1, (uint32_t)seq - 1, &key, 1);
+	cr_assert_eq(bcfmt_set_open(kit.ctx, &kit.dev, 1, &params, &kit.set), BCFMT_OK);
+	cr_assert_eq(replay_load(kit.set, false, &gen_rose, &replay), BCFMT_OK);
+	cr_expect_eq(replay_count(replay), 2);
+}
+
+Test(replay, keys_that_change_nothing_are_left_out)
+{
+	struct bcfmt_key keys[] = {
+		key_at(0, 8),
+		set_kit_hole(1, 8, 8),
+		bcfmt_key_make(1, 100, 0, true, true, data(0)),
+		bcfmt_key_make(1, 4, 8, true, true, data(0)),	 /* before sector 0 */
+		bcfmt_key_make(1, 100, 65, true, true, data(0)), /* longer than a bucket */
+		bcfmt_key_make(1, 100, 8, true, true, bcfmt_ptr_make(0, 640 * 64, 1)),
+		bcfmt_key_make(1, 100, 8, false, true, UINT64_MAX >> 1), /* placeholder */
+	};
+
+	put(1, 1, 1, 0, keys, 7);
+	load_with(false);
+	cr_expect_eq(replay_count(replay), 3);
+	cr_assert_eq(take(0, 0, 9, 0), 3);
+	cr_expect_eq(at(0)->word, 0);
+	cr_expect_eq(at(1)->word, 3);
+	cr_expect_eq(at(2)->word, 17);
+}
+
+Test(replay, pointers_raise_gens)
+{
+	struct bcfmt_key keys[] = { key_at(0, 8), key_at(64, 8), key_at(128, 8) };
+	uint64_t bucket = kit.free_bucket + 1;
+
+	keys[0].ptr += 4;	    /* gen 5 of disk gen 1 */
+	keys[1].ptr += 2;	    /* gen 3 */
+	keys[2].ptr = data(64) - 1; /* gen 0: stale */
+	put(1, 1, 1, 0, keys, 3);
+	load_with(false);
+	cr_expect_eq(kit.set->buckets[bucket].gen, 5);
+	cr_expect_eq(kit.set->buckets[bucket + 1].gen, 1);
+}
+
+Test(replay, a_slice_has_what_touches_the_range_in_the_order_of_the_journal)
+{
+	struct bcfmt_key first[] = { key_at(100, 10), key_at(50, 10), key_at(0, 10) };
+	struct bcfmt_key second[] = { key_at(5, 60), key_at(300, 10) };
+
+	put(1, 1, 1, 0, first, 3);
+	put(2, 1, 1, 1, second, 2);
+	load_with(false);
+	cr_assert_eq(take(1, 60, 1, 105), 2);
+	cr_expect_eq(bcfmt_key_start_sector(&at(0)->key), 100);
+	cr_expect_eq(bcfmt_key_start_sector(&at(1)->key), 5);
+	cr_expect_eq(take(1, 110, 1, 300), 0);
+	cr_expect_eq(take(1, 109, 1, 301), 2);
+	cr_expect_eq(take(0, 0, 1, 0), 0);
+	cr_expect_eq(take(0, 0, 1, 1), 1);
+	cr_expect_eq(take(2, 0, 9, 0), 0);
+	cr_assert_eq(take(0, 0, 2, 0), 5);
+	for (size_t i = 1; i < 5; i++)
+		cr_expect(at(i - 1)->seq < at(i)->seq ||
+			  (at(i - 1)->seq == at(i)->seq && at(i - 1)->word < at(i)->word));
+}
+
+Test(replay, the_longest_key_reaches_far)
+{
+	struct bcfmt_key keys[] = { set_kit_hole(1, 0, 65535), set_kit_hole(1, 1, 65535) };
+
+	put(1, 1, 1, 0, keys, 2);
+	load_with(false);
+	cr_expect_eq(take(1, 65534, 1, 70000), 2);
+	cr_expect_eq(take(1, 65535, 1, 70000), 1);
+	cr_expect_eq(take(1, 65536, 1, 70000), 0);
+}
+
+/* Random keys against a plain search, over entries of many sizes. */
+Test(replay, slices_of_many_keys, .timeout = 60)
+{
+	static struct bcfmt_key all[8 * 60];
+	uint64_t state = 0xabcdef;
+
+	for (uint32_t i = 0; i < 8; i++) {
+		struct bcfmt_key *keys = all + 60 * i;
+
+		for (uint32_t k = 0; k < 60; k++)
+			keys[k] =
+				set_kit_hole(set_kit_below(&state, 3), set_kit_below(&state, 90000),
+					     1 + set_kit_below(&state, 65535));
+		put(1 + i, 1, 1 + i / 4, i % 4 * 8, keys, 60);
+	}
+	load_with(false);
+	cr_assert_eq(replay_count(replay), 8 * 60);
+	for (uint32_t round = 0; round < 2000; round++) {
+		struct bcfmt_pos lo = { set_kit_below(&state, 3), set_kit_below(&state, 150000) };
+		struct bcfmt_pos hi = { set_kit_below(&state, 3), set_kit_below(&state, 150000) };
+		size_t n = 0;
+
+		if (bcfmt_pos_cmp(lo, hi) >= 0)
+			continue;
+		cr_assert_eq(replay_slice(replay, lo, hi, &slice), BCFMT_OK);
+		for (size_t i = 0; i < 8 * 60; i++) {
+			if (bcfmt_pos_cmp(bcfmt_key_start(&all[i]), hi) >= 0 ||
+			    bcfmt_pos_cmp(bcfmt_key_end(&all[i]), lo) <= 0)
+				continue;
+			cr_assert_lt(n, slice.n);
+			cr_assert(at(n)->key.high == all[i].high && at(n)->key.low == all[i].low &&
+					  at(n)->seq == 1 + i / 60,
+				  "round %u key %zu", round, n);
+			n++;
+		}
+		cr_assert_eq(n, slice.n, "round %u", round);
+	}
+}
+
+Test(replay, without_a_journal_there_is_nothing)
+{
+	load_with(false);
+	cr_expect_eq(replay_count(replay), 0);
+	cr_expect_eq(take(0, 0, BCFMT_KEY_MAX_INODE, BCFMT_KEY_MAX_OFFSET), 0);
+	cr_expect_not(replay_is_whole(replay));
+}
