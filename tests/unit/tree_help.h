@@ -39,6 +39,7 @@ struct tree_events {
 	size_t n_with_history;
 	size_t n_with_all_history;
 	uint64_t bad_sectors;
+	uint64_t lost_sectors;
 	/* Where to fail, and how. */
 	size_t fail_at_node;
 	bcfmt_err fail_with;
@@ -74,6 +75,7 @@ static inline bcfmt_err tree_on_leaf(void *arg, const struct bcfmt_node_view *vi
 	events->n_leaf++;
 	events->n_with_history += view->uses_history;
 	events->n_with_all_history += view->has_all_history;
+	events->lost_sectors += view->lost_sectors;
 	if (events->cancel_at_leaf)
 		*events->cancel_at_leaf = 1;
 	pthread_mutex_unlock(&events->lock);
@@ -114,7 +116,7 @@ static inline void tree_forget(struct tree_events *events)
 {
 	events->n_child = events->n_gap = events->n_node = events->n_extent = 0;
 	events->n_leaf = events->n_with_history = events->n_with_all_history = 0;
-	events->bad_sectors = 0;
+	events->bad_sectors = events->lost_sectors = 0;
 }
 
 #endif
