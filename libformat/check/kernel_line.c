@@ -135,6 +135,14 @@ static const char *find_reason(char *text)
 	return begin + 2;
 }
 
+/* What stands behind "bcache: bch_function() ", where that is there. */
+static const char *without_function(const char *text)
+{
+	const char *call = strstr(text, "() ");
+
+	return call ? call + 3 : text;
+}
+
 /* The shortest pattern of which the text is a part: somebody asks for the words alone. */
 static const struct bcfmt_kernel_line *find_fragment(const char *text)
 {
@@ -149,6 +157,64 @@ static const struct bcfmt_kernel_line *find_fragment(const char *text)
 			continue;
 		if (!best || strlen(lines[i].pattern) < strlen(best->pattern))
 			best = &lines[i];
+	}
+	return best;
+}
+
+/*
+ * Whether a paste may end like this where the pattern goes on with words: the begin of a value, the
+ * value, or the value and some of the words. A value that is cut off has no blanks, and it is the
+ * begin of a path, of any, where the words follow it at once.
+ */
+static bool ends_within(const char *rest, const char *words)
+{
+	for (; *rest && *rest != ' '; rest++)
+		if (!strncmp(words, rest, strlen(rest)))
+			return true;
+	return !strncmp(words, rest, strlen(rest)) && (*rest || !is_word(words[0]));
+}
+
+/* As match(), for a line that was not pasted to its end: all of it but a value was understood. */
+static size_t match_begin(const char *text, const char *pattern)
+{
+	char words[LINE_BYTES];
+	const char *at = text;
+	size_t fixed = 0;
+
+	squeeze(pattern, words, sizeof(words));
+	for (char *word = words, *next; word; word = next) {
+		const char *found;
+		size_t n;
+
+		next = strstr(word, "%s");
+		if (next) {
+			*next = '\0';
+			next += 2;
+		}
+		n = strlen(word);
+		if (!n)
+			continue;
+		found = find_words(text, at, word, n, next != NULL);
+		if (!found)
+			return fixed >= FRAGMENT_MIN && ends_within(at, word) ? fixed : 0;
+		at = found + n;
+		fixed += n;
+	}
+	return fixed;
+}
+
+static const struct bcfmt_kernel_line *find_begun(const char *text)
+{
+	const struct bcfmt_kernel_line *best = NULL;
+	size_t best_fixed = 0;
+
+	for (size_t i = 0; i < N_LINES; i++) {
+		size_t fixed = match_begin(text, lines[i].pattern);
+
+		if (fixed > best_fixed) {
+			best = &lines[i];
+			best_fixed = fixed;
+		}
 	}
 	return best;
 }
@@ -171,5 +237,9 @@ const struct bcfmt_kernel_line *bcfmt_kernel_line_find(const char *dmesg_line)
 			return found;
 	}
 	found = find_best(whole);
-	return found ? found : find_fragment(whole);
+	if (!found)
+		found = find_begun(whole);
+	if (!found)
+		found = find_fragment(without_function(whole));
+	return found;
 }

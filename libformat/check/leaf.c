@@ -229,8 +229,11 @@ bcfmt_err check_leaf(void *arg, const struct bcfmt_node_view *view,
 	 * A journal that goes back to its first entry proves what a leaf in disorder holds; of what
 	 * is missing it tells all that was written, but nothing says that this was all.
 	 */
-	if (view->uses_history && (!view->has_all_history || !view->ref->sectors || view->lost_sectors ||
-				   view->node->fault || view->bad.sectors || view->is_overrun))
+	if (view->lost_sectors)
+		__atomic_store_n(&lc.ck->has_lost_keys, true, __ATOMIC_RELAXED);
+	else if (view->uses_history &&
+		 (!view->has_all_history || !view->ref->sectors || view->node->fault ||
+		  view->bad.sectors || view->is_overrun))
 		__atomic_store_n(&lc.ck->is_doubtful, true, __ATOMIC_RELAXED);
 	if (view->lost_sectors)
 		err = report_lost(&lc, view);

@@ -123,6 +123,7 @@ static void forget_leaves(struct check *ck, unsigned int interior_uses)
 	memset(ck->beyond_dirty, 0, CHECK_INODE_BYTES);
 	ck->beyond_first_inode = 0;
 	ck->extents = 0;
+	ck->has_lost_keys = false;
 	for (uint64_t i = 0; i < set->geo.nbuckets; i++) {
 		set->buckets[i].use &= (uint8_t)interior_uses;
 		if (!(set->buckets[i].use & BCFMT_USE_NODE))
@@ -138,7 +139,8 @@ static bcfmt_err check_node_again(void *arg, const struct bcfmt_node_view *view)
 	const struct check *ck = arg;
 	uint64_t bucket = bcfmt_ptr_bucket(&ck->set->geo, view->ref->ptr);
 
-	if (!view->bad.sectors || ck->set->buckets[bucket].use & BCFMT_USE_DAMAGED)
+	if (!view->bad.sectors ||
+	    __atomic_load_n(&ck->set->buckets[bucket].use, __ATOMIC_RELAXED) & BCFMT_USE_DAMAGED)
 		return BCFMT_OK;
 	return check_node(arg, view);
 }
@@ -169,6 +171,7 @@ static bcfmt_err walk_leaves(struct check *ck)
 		       BCFMT_P_EXTENT_BEFORE_DATA - BCFMT_P_EXTENT_STALE_DIRTY + 1);
 		visitor.node = check_node_again;
 	}
+	ck->is_doubtful |= ck->has_lost_keys;
 	return err;
 }
 

@@ -20,12 +20,16 @@ static const char *const reason_volume = "the volume is only in the cache";
 static const char *const reason_unread = "not all of the cache's metadata was read";
 static const char *const reason_doubtful =
 	"damage leaves open whether the cache holds newer data of the device";
+static const char *const reason_twins =
+	"two slots of the cache's table hold one uuid, see the findings";
 static const char *const reason_stranded =
 	"the cache holds dirty data that belongs to no device, it may be this one's";
 static const char *const reason_no_cache =
 	"only its cache tells what it lacks, and a mark of clean can lag behind";
 static const char *const reason_marked_dirty =
 	"it is marked dirty, and the cache does not know it";
+static const char *const reason_other_set =
+	"it belongs to another set, and only the cache of that one tells what it lacks";
 static const char *const reason_super_wrong = "its superblock is wrong, see the findings";
 static const char *const reason_detached = "it is marked as attached to no cache";
 static const char *const reason_lost = "dirty data of the device is lost, what is on it is older";
@@ -62,6 +66,9 @@ static void judge_device(const struct check *ck, struct bcfmt_verdict_device *de
 	} else if (ck->is_doubtful) {
 		device->safe_alone = BCFMT_SAFETY_UNKNOWN;
 		device->reason = reason_doubtful;
+	} else if (ck->on_cache[BCFMT_P_UUID_DUPLICATE]) {
+		device->safe_alone = BCFMT_SAFETY_UNKNOWN;
+		device->reason = reason_twins;
 	} else if (has_stranded(ck)) {
 		device->safe_alone = BCFMT_SAFETY_UNKNOWN;
 		device->reason = reason_stranded;
@@ -103,10 +110,19 @@ static bool is_unknown_member(const struct check *ck, const struct bcfmt_member 
 	       bcfmt_set_inode(ck->set, member->super.uuid, &inode) != BCFMT_OK;
 }
 
+/* Attached to a set whose cache is not here. */
+static bool is_of_other_set(const struct check *ck, const struct bcfmt_member *member)
+{
+	return ck->set->has_cache && ck->set->cache.has_magic &&
+	       bcfmt_super_bdev_state(&member->super) != BCFMT_BDEV_NONE &&
+	       memcmp(member->super.set_uuid, ck->set->cache.super.set_uuid, BCFMT_UUID_BYTES);
+}
+
 static void fill_member(const struct check *ck, const struct bcfmt_member *member,
 			struct bcfmt_verdict_device *device)
 {
-	bool is_known_whole = ck->tree && !ck->is_doubtful && !has_stranded(ck);
+	bool is_other = is_of_other_set(ck, member);
+	bool is_known_whole = ck->tree && !ck->is_doubtful && !has_stranded(ck) && !is_other;
 	enum bcfmt_bdev_state state = bcfmt_super_bdev_state(&member->super);
 
 	memcpy(device->uuid, member->super.uuid, sizeof(device->uuid));
@@ -115,6 +131,8 @@ static void fill_member(const struct check *ck, const struct bcfmt_member *membe
 	device->certainty = is_known_whole ? BCFMT_EXACT : BCFMT_UNKNOWN;
 	if (member->faults) {
 		device->reason = reason_super_wrong;
+	} else if (is_other) {
+		device->reason = reason_other_set;
 	} else if (state == BCFMT_BDEV_NONE && (is_known_whole || !ck->set->has_newest)) {
 		device->safe_alone = BCFMT_SAFE;
 		device->reason = reason_detached;

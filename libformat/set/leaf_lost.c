@@ -6,8 +6,11 @@
  * nothing is, or what an even older entry put there, the end of the leaf is gone. (Moving gc moves
  * data without telling the journal: a place that no entry knows proves nothing.)
  *
- * Only the newest is a sign: an older key can be missing for a while for good reasons (its bucket
- * was given up and the rise of the gen is not on the disk yet).
+ * That is a sign, no proof: after cleaning, the bucket of the key may have been given up, a rewrite
+ * of the leaf may have dropped the key, and the rise of the gen may not be on the disk yet. But no
+ * kernel gives up a bucket that holds dirty data. So one of the missing keys must share its bucket
+ * with live dirty data, which the first walk over all leaves has noted. kernel:
+ * bch_can_invalidate_bucket(), btree_gc_rewrite_node().
  */
 #include "set/tree_impl.h"
 
@@ -71,14 +74,33 @@ static bool is_live(struct bcfmt_set *set, const struct bcfmt_extent *extent)
 {
 	uint64_t bucket = bcfmt_ptr_bucket(&set->geo, extent->ptr);
 
-	return extent->source == BCFMT_FROM_HISTORY && extent->is_dirty &&
-	       bucket < set->geo.nbuckets && !bcfmt_set_stale(set, extent->ptr) &&
-	       !(set->buckets[bucket].use & BCFMT_USE_METADATA);
+	if (extent->source != BCFMT_FROM_HISTORY || !extent->is_dirty ||
+	    bucket >= set->geo.nbuckets ||
+	    __atomic_load_n(&set->buckets[bucket].use, __ATOMIC_RELAXED) & BCFMT_USE_METADATA)
+		return false;
+	/* Another leaf may yet raise the gen. */
+	set_mark_judged(set, bucket);
+	return !bcfmt_set_stale(set, extent->ptr);
 }
 
-/* The part of a key that is still the journal's last word; false when there is none. */
-static bool live_part(struct bcfmt_set *set, const struct vec *journal,
-		      const struct bcfmt_key *key, struct bcfmt_extent *part)
+/*
+ * Leaves of the journal's last words those that count. Of one key there are then only its own
+ * parts before those of any newer key: a search for them never passes by those of others.
+ */
+static void keep_live(struct bcfmt_set *set, struct vec *journal)
+{
+	struct bcfmt_extent *extent = journal->items;
+	size_t n = 0;
+
+	for (size_t i = 0; i < journal->n; i++)
+		if (is_live(set, &extent[i]))
+			extent[n++] = extent[i];
+	journal->n = n;
+}
+
+/* A part of a key that is still the journal's last word; false when there is none. */
+static bool live_part(const struct vec *journal, const struct bcfmt_key *key,
+		      struct bcfmt_extent *part)
 {
 	const struct bcfmt_extent *extent = journal->items;
 	uint64_t start = bcfmt_key_start_sector(key);
@@ -86,7 +108,7 @@ static bool live_part(struct bcfmt_set *set, const struct vec *journal,
 
 	for (size_t i = extent_after(journal, inode, start);
 	     i < journal->n && extent[i].inode == inode && extent[i].start_sector < key->low; i++)
-		if (is_live(set, &extent[i]) && extent[i].start_sector >= start &&
+		if (extent[i].start_sector >= start &&
 		    extent[i].ptr == key->ptr + ((extent[i].start_sector - start) << 8)) {
 			*part = extent[i];
 			return true;
@@ -94,7 +116,7 @@ static bool live_part(struct bcfmt_set *set, const struct vec *journal,
 	return false;
 }
 
-static bool is_newest_lost(struct bcfmt_set *set, const struct worker *worker, size_t n_old)
+static bool is_newest_lost(const struct worker *worker, size_t n_old)
 {
 	const struct bcfmt_replay_key *keys = worker->replay.items;
 	struct bcfmt_extent part;
@@ -102,35 +124,49 @@ static bool is_newest_lost(struct bcfmt_set *set, const struct worker *worker, s
 
 	for (size_t i = n_old; i-- > 0;)
 		if (bcfmt_key_is_dirty(&keys[i].key) && bcfmt_key_has_data(&keys[i].key) &&
-		    live_part(set, &worker->journal.extents, &keys[i].key, &part))
+		    live_part(&worker->journal.extents, &keys[i].key, &part))
 			return count_lost(worker, &part, &first) > 0;
 	return false;
 }
 
-bcfmt_err leaf_find_lost(struct bcfmt_set *set, struct worker *worker,
+static bool has_dirty(const struct bcfmt_set *set, uint64_t ptr)
+{
+	const struct bcfmt_bucket *bucket = &set->buckets[bcfmt_ptr_bucket(&set->geo, ptr)];
+
+	return __atomic_load_n(&bucket->gen_flags, __ATOMIC_RELAXED) & BUCKET_HAS_DIRTY;
+}
+
+bcfmt_err leaf_find_lost(struct bcfmt_tree *tree, struct worker *worker,
 			 struct bcfmt_node_view *view, size_t n_old)
 {
 	static const struct bcfmt_node nothing;
+	struct bcfmt_set *set = tree->set;
 	const struct bcfmt_extent *extent;
+	bool is_proved = false;
 	bcfmt_err err = leaf_resolve(&worker->journal, &set->geo, view->ref, &nothing,
 				     worker->replay.items, worker->replay.n,
 				     set->newest.last_seq);
 
 	if (err)
 		return err;
+	keep_live(set, &worker->journal.extents);
 	leaf_sort_places(&worker->journal);
-	if (!is_newest_lost(set, worker, n_old))
+	if (!is_newest_lost(worker, n_old))
 		return BCFMT_OK;
+	if (!tree->has_final_gens) {
+		__atomic_store_n(&tree->has_suspect, 1, __ATOMIC_RELAXED);
+		return BCFMT_OK;
+	}
 	extent = worker->journal.extents.items;
 	for (size_t i = 0; i < worker->journal.extents.n; i++) {
-		uint64_t first = 0, lost;
+		uint64_t first = 0, lost = count_lost(worker, &extent[i], &first);
 
-		if (!is_live(set, &extent[i]))
-			continue;
-		lost = count_lost(worker, &extent[i], &first);
 		if (lost && !view->lost_sectors)
 			view->lost_at = (struct bcfmt_pos){ extent[i].inode, first };
 		view->lost_sectors += lost;
+		is_proved |= lost && has_dirty(set, extent[i].ptr);
 	}
+	if (!is_proved)
+		view->lost_sectors = 0;
 	return BCFMT_OK;
 }

@@ -16,6 +16,7 @@ enum bucket_gen_flags {
 	BUCKET_GEN_CLAIMED = 1u << 1, /* a thread stores the first gen of a bucket without one */
 	BUCKET_GEN_SEEN = 1u << 2,    /* it did */
 	BUCKET_GEN_JUDGED = 1u << 3,  /* a pointer was judged by gen: a later rise matters */
+	BUCKET_HAS_DIRTY = 1u << 4,   /* holds live dirty data of tree or window: never given up */
 };
 
 /* Raises a bucket's gen; true when pointers into that bucket had been judged by it before. */

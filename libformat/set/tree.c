@@ -28,11 +28,13 @@ bcfmt_err bcfmt_tree_open(struct bcfmt_set *set, const struct bcfmt_tree_visitor
 		return BCFMT_E_NOMEM;
 	tree->set = set;
 	/* A set may be walked more than once: nodes are marked anew. */
-	for (uint64_t i = 0; i < set->geo.nbuckets; i++)
+	for (uint64_t i = 0; i < set->geo.nbuckets; i++) {
+		set->buckets[i].gen_flags &= (uint8_t)~BUCKET_HAS_DIRTY;
 		if (set->buckets[i].use & BCFMT_USE_NODE) {
 			set->buckets[i].use &= (uint8_t)~BCFMT_USE_NODE;
 			set->buckets[i].sectors = 0;
 		}
+	}
 	err = replay_load(set, false, &gen_rose, &tree->replay);
 	if (!err && replay_has_history(set))
 		err = replay_load(set, true, &gen_rose, &tree->history);
@@ -104,8 +106,14 @@ static bool raise_from_leaf(struct bcfmt_set *set, const struct bcfmt_node *node
 	return rose;
 }
 
-static void judge(struct bcfmt_set *set, struct vec *extents)
+/*
+ * Staleness of the extents. The first walk also notes which buckets hold live dirty data: nothing
+ * can make a kernel give up such a bucket, which leaf_find_lost() rests on.
+ */
+static void judge(struct bcfmt_tree *tree, struct vec *extents)
 {
+	struct bcfmt_set *set = tree->set;
+
 	for (size_t i = 0; i < extents->n; i++) {
 		struct bcfmt_extent *extent = VEC_AT(extents, struct bcfmt_extent, i);
 		uint64_t bucket = bcfmt_ptr_bucket(&set->geo, extent->ptr);
@@ -113,6 +121,11 @@ static void judge(struct bcfmt_set *set, struct vec *extents)
 		if (bucket < set->geo.nbuckets)
 			set_mark_judged(set, bucket);
 		extent->stale = (uint8_t)bcfmt_set_stale(set, extent->ptr);
+		if (!tree->has_final_gens && !extent->stale && extent->is_dirty &&
+		    !extent->is_written_back && extent->source != BCFMT_FROM_HISTORY &&
+		    bucket < set->geo.nbuckets)
+			__atomic_fetch_or(&set->buckets[bucket].gen_flags, BUCKET_HAS_DIRTY,
+					  __ATOMIC_RELAXED);
 	}
 }
 
@@ -138,7 +151,7 @@ static bcfmt_err resolve(struct bcfmt_tree *tree, struct worker *worker,
 
 	if (err)
 		return err;
-	judge(tree->set, &worker->leaf.extents);
+	judge(tree, &worker->leaf.extents);
 	return BCFMT_OK;
 }
 
@@ -170,7 +183,7 @@ static bcfmt_err settle_leaf(struct bcfmt_tree *tree, struct worker *worker,
 	view->uses_history = needs_history(view);
 	err = resolve(tree, worker, view, n_old);
 	if (!err && !view->uses_history && n_old) {
-		err = leaf_find_lost(tree->set, worker, view, n_old);
+		err = leaf_find_lost(tree, worker, view, n_old);
 		view->uses_history = view->lost_sectors > 0;
 		if (!err && view->uses_history)
 			err = resolve(tree, worker, view, n_old);
@@ -225,6 +238,7 @@ bcfmt_err bcfmt_tree_walk_leaves(struct bcfmt_tree *tree, const struct bcfmt_tre
 {
 	struct leaf_walk walk = { tree, visitor, 0 };
 	uint32_t *order = device_order(tree->leaves.items, tree->leaves.n);
+	bool is_first;
 	bcfmt_err err;
 
 	*again = false;
@@ -232,8 +246,9 @@ bcfmt_err bcfmt_tree_walk_leaves(struct bcfmt_tree *tree, const struct bcfmt_tre
 		return BCFMT_E_NOMEM;
 	err = crew_run(tree->set, "leaves", order, tree->leaves.n, walk_one, &walk);
 	free(order);
+	is_first = !tree->has_final_gens;
 	tree->has_final_gens |= !err;
-	*again = !err && walk.gen_rose;
+	*again = !err && (walk.gen_rose || (is_first && tree->has_suspect));
 	return err;
 }
 

@@ -14,6 +14,7 @@ struct bcfmt_tree {
 	struct vec leaves;     /* struct bcfmt_node_ref in key order; sectors 0: a gap */
 	size_t n_interior;
 	bool has_final_gens;   /* all leaves were read once */
+	int has_suspect; /* atomic: a leaf seems to lack its end */
 };
 
 /* What one worker needs for node after node. */
@@ -46,9 +47,10 @@ bcfmt_err ref_read(struct bcfmt_set *set, struct worker *worker, const struct bc
 
 /*
  * Looks for what entries before the replay window (the first n_old keys of worker->replay) put
- * into a leaf and its resolved content in worker->leaf lacks; fills view->lost_sectors, lost_at.
+ * into a leaf and its resolved content in worker->leaf lacks. The first walk only notes that there
+ * is something to look at (tree->has_suspect); later ones fill view->lost_sectors, lost_at.
  */
-bcfmt_err leaf_find_lost(struct bcfmt_set *set, struct worker *worker,
+bcfmt_err leaf_find_lost(struct bcfmt_tree *tree, struct worker *worker,
 			 struct bcfmt_node_view *view, size_t n_old);
 
 /* The interior levels: fills tree->leaves and n_interior. */

@@ -224,6 +224,17 @@ static const struct case_row real_lines[] = {
 	/* Words alone, as somebody remembers them. */
 	{ "Bad checksum", "error %s: Bad checksum", P(SUPER_BAD_CSUM) },
 	{ "bad csum, ", "%s: bad csum, %s bytes, offset %s", P(JOURNAL_BAD_CSUM) },
+	/* Pasted without its end. */
+	{ "bad magic at bucket 38", "bad magic at bucket %s, block %s, %s keys", P(NODE_BAD_MAGIC) },
+	{ "[    7.1] bcache: bch_btree_node_read_done() bad checksum at bucket 38, bl",
+	  "bad checksum at bucket %s, block %s, %s keys", P(NODE_BAD_CSUM) },
+	{ "journal entries 5-7 missing", "journal entries %s missing! (replaying %s)",
+	  P(JOURNAL_GAP) },
+	{ "journal entries 5-7 missing!", "journal entries %s missing! (replaying %s)",
+	  P(JOURNAL_GAP) },
+	{ "inconsistent ptrs: mark = 2,", "inconsistent ptrs: mark = %s, level = %s",
+	  P(EXTENT_IN_METADATA) },
+	{ "prio_read() bad magic reading", "bad magic reading priorities", P(PRIO_BAD_MAGIC) },
 	{ "cache is clean, keep it alive",
 	  "stop_when_cache_set_failed of %s is \"auto\" and cache is clean, keep it alive",
 	  P(NONE) },
@@ -261,6 +272,8 @@ Test(kernel_line, other_lines_find_nothing)
 		"bcache: invalidating existing database",
 		"not a superblock",
 		"device stopped",
+		"bad magic at bucket 38 is what I read",
+		"at bucket 38",
 	};
 
 	cr_expect_null(bcfmt_kernel_line_find(NULL));
