@@ -2,6 +2,9 @@
 /* bcache-dump uuids: which device or volume each inode number means. */
 #include "dump.h"
 
+#include <stdio.h>
+#include <string.h>
+
 static const char *state_text(enum bcfmt_uuids_state state)
 {
 	switch (state) {
@@ -40,6 +43,17 @@ static void table_row(struct dump *d)
 	bcfmt_row_end(d->out);
 }
 
+/* As --device takes it: JSON alone has the newline that echo puts behind a label. */
+static void row_label(struct dump *d, const char *label)
+{
+	char text[BCFMT_LABEL_BYTES + 1];
+
+	snprintf(text, sizeof(text), "%s", label);
+	if (!bcfmt_out_is_json(d->out))
+		text[strcspn(text, "\n")] = 0;
+	bcfmt_row_text(d->out, "label", text);
+}
+
 static void entry_row(struct dump *d, uint32_t inode, const struct bcfmt_uuid_entry *entry)
 {
 	enum bcfmt_uuid_state state = bcfmt_uuid_state(entry);
@@ -50,7 +64,7 @@ static void entry_row(struct dump *d, uint32_t inode, const struct bcfmt_uuid_en
 	bcfmt_row_u64(d->out, "inode", inode);
 	bcfmt_row_text(d->out, "state", state == BCFMT_UUID_LIVE ? "live" : "detached");
 	bcfmt_row_uuid(d->out, "uuid", entry->uuid);
-	bcfmt_row_text(d->out, "label", entry->label);
+	row_label(d, entry->label);
 	bcfmt_row_u64(d->out, "first_reg", entry->first_reg);
 	bcfmt_row_u64(d->out, "last_reg", entry->last_reg);
 	bcfmt_row_u64(d->out, "invalidated", entry->invalidated);

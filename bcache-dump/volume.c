@@ -21,6 +21,12 @@ static bool is_flash_only(const struct bcfmt_uuid_entry *entry)
 	return entry->flags & BCFMT_UUID_FLASH_ONLY;
 }
 
+/* Without the newline that echo puts behind a label. */
+static int label_length(const char *label)
+{
+	return (int)strcspn(label, "\n");
+}
+
 static void list_volumes(const struct dump *d)
 {
 	unsigned int n = 0;
@@ -36,16 +42,15 @@ static void list_volumes(const struct dump *d)
 			return;
 		}
 		bcfmt_uuid_text(entry->uuid, uuid);
-		cli_error(NULL, "inode %" PRIu32 ": uuid %s%s%s%s", i, uuid,
-			  *entry->label ? " label " : "", entry->label,
-			  is_flash_only(entry) ? " (flash-only volume)" : "");
+		cli_error(NULL, "inode %" PRIu32 ": uuid %s%s%.*s%s", i, uuid,
+			  label_length(entry->label) ? " label " : "", label_length(entry->label),
+			  entry->label, is_flash_only(entry) ? " (flash-only volume)" : "");
 	}
 }
 
-/* A label that was written with echo has a newline at its end. */
 static bool is_label(const char *label, const char *name)
 {
-	size_t len = strcspn(label, "\n");
+	size_t len = (size_t)label_length(label);
 
 	return len && strlen(name) == len && !memcmp(label, name, len);
 }
@@ -139,9 +144,9 @@ static int choose_backing(const struct dump *d, struct volume *volume)
 	bcfmt_uuid_text(volume->entry->uuid, uuid);
 	cli_error(NULL,
 		  "inode %" PRIu32 " is a cached device: give its backing device, "
-		  "uuid %s%s%s",
-		  volume->inode, uuid, *volume->entry->label ? " label " : "",
-		  volume->entry->label);
+		  "uuid %s%s%.*s",
+		  volume->inode, uuid, label_length(volume->entry->label) ? " label " : "",
+		  label_length(volume->entry->label), volume->entry->label);
 	return DUMP_USAGE;
 }
 

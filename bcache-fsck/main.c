@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Checks a bcache set and gives the verdict. */
+#include <inttypes.h>
 #include <stdio.h>
 
 #include "cli/message.h"
@@ -77,6 +78,32 @@ static int print_nothing(struct bcfmt_ctx *ctx, const struct fsck_options *optio
 	return options->is_json ? fsck_print(ctx, options, &result) : bits;
 }
 
+/* Read by an entry in the middle of a history, a set looks damaged that is not. */
+static bool is_incarnation_there(const struct bcfmt_set *set, uint64_t seq)
+{
+	const struct bcfmt_journal_histories *histories = &set->histories;
+	const struct bcfmt_journal *journal = &set->journal;
+
+	if (!seq || !journal->has_entries)
+		return true;
+	if (!histories->is_found && seq != journal->entries[journal->newest].seq) {
+		cli_error(
+			bcfmt_dev_name(set->cache.dev),
+			"--incarnation: the journal holds one history, its newest entry is %" PRIu64,
+			journal->entries[journal->newest].seq);
+		return false;
+	}
+	if (histories->is_found && histories->newer_seq && seq != histories->newer_seq &&
+	    seq != histories->older_seq) {
+		cli_error(bcfmt_dev_name(set->cache.dev),
+			  "--incarnation: the newest entries of the two histories are %" PRIu64
+			  " and %" PRIu64,
+			  histories->older_seq, histories->newer_seq);
+		return false;
+	}
+	return true;
+}
+
 static int check_devices(struct bcfmt_ctx *ctx, const struct fsck_options *options,
 			 const struct cli_devices *devices)
 {
@@ -92,7 +119,10 @@ static int check_devices(struct bcfmt_ctx *ctx, const struct fsck_options *optio
 	err = bcfmt_set_open(ctx, devices->devs, devices->n, &params, &set);
 	if (err)
 		return print_nothing(ctx, options, told(ctx, err));
-	bits = check_set(ctx, options, set);
+	if (is_incarnation_there(set, options->incarnation_seq))
+		bits = check_set(ctx, options, set);
+	else
+		bits = print_nothing(ctx, options, FSCK_USAGE);
 	bcfmt_set_free(set);
 	return bits;
 }

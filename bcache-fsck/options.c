@@ -49,7 +49,8 @@ static const struct cli_option table[] = {
 	{ OPT_LEVEL, 0, "level", CLI_ARG_CHOICE, "quick|full|data", false, 0,
 	  "quick: superblocks, journal, prios, uuids, root\n"
 	  "full (default): every node and key\n"
-	  "data: also compare clean extents with the backing device" },
+	  "data: also read dirty extents, and compare clean ones with\n"
+	  "the backing device" },
 	{ OPT_JSON, 0, "json", CLI_ARG_NONE, NULL, false, 0,
 	  "print findings, verdict and summary as JSON Lines" },
 	{ 'C', 'C', NULL, CLI_ARG_NUMBER, "FD", false, 0,
@@ -242,7 +243,7 @@ static void take(struct fsck_options *options, const struct cli_parser *parser, 
 /* Says what only a version with repair can do. */
 static _Noreturn void refuse_repair(const struct cli_parser *parser, const char *what)
 {
-	cli_error(NULL, "%s: this version checks and does not repair; use -n", what);
+	cli_error(NULL, "%s: not in this version, which only checks; leave it out", what);
 	exit(parser->program->usage_exit);
 }
 

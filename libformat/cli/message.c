@@ -81,9 +81,7 @@ void cli_error_ctx(const char *device, struct bcfmt_ctx *ctx, bcfmt_err err)
 
 bool cli_may_color(void)
 {
-	const char *no_color = getenv("NO_COLOR");
-
-	return (!no_color || !*no_color) && isatty(STDOUT_FILENO);
+	return !getenv("NO_COLOR") && isatty(STDOUT_FILENO);
 }
 
 bool cli_stdout_flush(void)

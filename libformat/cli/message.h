@@ -15,7 +15,7 @@ void cli_error(const char *device, const char *fmt, ...) BCFMT_PRINTF(2, 3);
 /* The failure that ctx holds, or the name of err when it holds none; clears it. */
 void cli_error_ctx(const char *device, struct bcfmt_ctx *ctx, bcfmt_err err);
 
-/* A colour may be used on stdout: it is a terminal and NO_COLOR is unset or empty. */
+/* A colour may be used on stdout: it is a terminal and NO_COLOR is unset. */
 bool cli_may_color(void);
 /* Flushes stdout. False, with a message, when anything written to it was lost. */
 bool cli_stdout_flush(void);
