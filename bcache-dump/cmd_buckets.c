@@ -89,17 +89,13 @@ static bcfmt_err see_interior(void *arg, const struct bcfmt_node_view *view)
 {
 	struct buckets_dump *bd = arg;
 	uint64_t bucket = bcfmt_ptr_bucket(&bd->d->set->geo, view->ref->ptr);
+	struct bcfmt_node_iter it = bcfmt_node_iter_init(view->node);
+	struct bcfmt_key key;
 
 	pthread_mutex_lock(&bd->walk.lock);
 	note_level(bd, view->ref);
-	for (uint32_t i = 0; i < view->node->n_bsets; i++) {
-		const struct bcfmt_bset *bset = &view->node->bsets[i];
-		struct bcfmt_key_iter it = bcfmt_key_iter_init(bset->keys, bset->words);
-		struct bcfmt_key key;
-
-		while (!bset->fault && bcfmt_key_iter_next(&it, &key))
-			note_pointer(bd, bucket, &key);
-	}
+	while (bcfmt_node_iter_next(&it, &key))
+		note_pointer(bd, bucket, &key);
 	pthread_mutex_unlock(&bd->walk.lock);
 	return BCFMT_OK;
 }

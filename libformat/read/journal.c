@@ -169,6 +169,17 @@ static int entry_cmp(const void *a, const void *b)
 	return x->sector < y->sector ? -1 : x->sector > y->sector;
 }
 
+int journal_place_cmp(const void *a, const void *b, void *arg)
+{
+	const struct bcfmt_journal_entry *entries = arg;
+	const struct bcfmt_journal_entry *x = &entries[*(const size_t *)a];
+	const struct bcfmt_journal_entry *y = &entries[*(const size_t *)b];
+
+	if (x->ring_index != y->ring_index)
+		return x->ring_index < y->ring_index ? -1 : 1;
+	return x->sector < y->sector ? -1 : x->sector > y->sector;
+}
+
 static void find_newest(struct bcfmt_journal *journal)
 {
 	if (!journal->n_entries)

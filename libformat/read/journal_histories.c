@@ -69,8 +69,7 @@ static bool prio_seq_at(const struct bcfmt_journal *journal, uint64_t bucket, ui
  * The newest entry of the newer history: with it, as many prio writes are proved from entry 1 on
  * as the newest prio set on the disk counts, and it names that set. 0 when it cannot be told.
  */
-static uint64_t newer_history_end(const struct bcfmt_journal *journal, struct run run,
-				  uint8_t *raw)
+static uint64_t newer_history_end(const struct bcfmt_journal *journal, struct run run, uint8_t *raw)
 {
 	const struct bcfmt_journal_entry *entries = journal->entries;
 	uint64_t writes = 0, last_bucket = 0, end_seq = 0, best_seq = 0;
@@ -113,17 +112,6 @@ static bool find_twins(const struct bcfmt_journal *journal, struct bcfmt_journal
 	return false;
 }
 
-static int place_cmp(const void *a, const void *b, void *arg)
-{
-	const struct bcfmt_journal_entry *entries = arg;
-	const struct bcfmt_journal_entry *x = &entries[*(const size_t *)a];
-	const struct bcfmt_journal_entry *y = &entries[*(const size_t *)b];
-
-	if (x->ring_index != y->ring_index)
-		return x->ring_index < y->ring_index ? -1 : 1;
-	return x->sector < y->sector ? -1 : x->sector > y->sector;
-}
-
 static uint32_t end_sector(const struct bcfmt_journal *journal,
 			   const struct bcfmt_journal_entry *entry)
 {
@@ -155,8 +143,7 @@ static void tell_jump(const struct bcfmt_journal_entry *a, const struct bcfmt_jo
  * Within a bucket numbers rise one by one, then fall to an older lap; the next bucket goes on
  * after the rise, wherever a restart left room. A rise that is too steep is another history.
  */
-static bcfmt_err find_jump(const struct bcfmt_journal *journal,
-			   struct bcfmt_journal_histories *out)
+static bcfmt_err find_jump(const struct bcfmt_journal *journal, struct bcfmt_journal_histories *out)
 {
 	const struct bcfmt_journal_entry *entries = journal->entries;
 	const struct bcfmt_journal_entry *rise = NULL; /* last of the rise from a bucket's start */
@@ -167,7 +154,8 @@ static bcfmt_err find_jump(const struct bcfmt_journal *journal,
 		return BCFMT_E_NOMEM;
 	for (size_t i = 0; i < journal->n_entries; i++)
 		by_place[i] = i;
-	qsort_r(by_place, journal->n_entries, sizeof(*by_place), place_cmp, journal->entries);
+	qsort_r(by_place, journal->n_entries, sizeof(*by_place), journal_place_cmp,
+		journal->entries);
 	for (size_t i = 0; i < journal->n_entries && !out->is_found; i++) {
 		const struct bcfmt_journal_entry *entry = &entries[by_place[i]];
 		const struct bcfmt_journal_entry *before = i ? &entries[by_place[i - 1]] : NULL;

@@ -34,17 +34,6 @@ struct search {
 	uint64_t *last_seq;   /* per node: the highest last_seq of those */
 };
 
-static int place_cmp(const void *a, const void *b, void *arg)
-{
-	const struct bcfmt_journal_entry *entries = arg;
-	const struct bcfmt_journal_entry *x = &entries[*(const size_t *)a];
-	const struct bcfmt_journal_entry *y = &entries[*(const size_t *)b];
-
-	if (x->ring_index != y->ring_index)
-		return x->ring_index < y->ring_index ? -1 : 1;
-	return x->sector < y->sector ? -1 : x->sector > y->sector;
-}
-
 static void set_listed(struct search *search, size_t index, bool is_listed)
 {
 	size_t node = search->leaves + index;
@@ -218,7 +207,7 @@ static bcfmt_err search_prepare(struct search *search)
 	for (size_t i = 0; i < journal->n_entries; i++)
 		if (journal->entries[i].is_in_sequence)
 			search->by_place[search->n_by_place++] = i;
-	qsort_r(search->by_place, search->n_by_place, sizeof(*search->by_place), place_cmp,
+	qsort_r(search->by_place, search->n_by_place, sizeof(*search->by_place), journal_place_cmp,
 		journal->entries);
 	for (uint32_t l = 0; l <= n; l++) {
 		while (next < search->n_by_place &&

@@ -51,6 +51,8 @@ bcfmt_err node_read(struct node_reader *reader, struct bcfmt_dev *dev,
 		    const struct bcfmt_geometry *geo, uint64_t ptr, uint32_t sectors);
 void node_reader_clear(struct node_reader *reader);
 
+/* qsort_r() order of indexes (size_t) into the entries at arg, by their place in the ring. */
+int journal_place_cmp(const void *a, const void *b, void *arg);
 /* Simulates the kernel's search of the ring over entries that are sorted by seq already. */
 bcfmt_err journal_search_kernel(struct bcfmt_journal *journal);
 

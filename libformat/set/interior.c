@@ -21,16 +21,16 @@ struct level {
 	const struct bcfmt_tree_visitor *visitor;
 	struct bcfmt_node_ref *refs;
 	size_t n_refs;
-	bool *has_bad;     /* per ref: sectors of it could not be read */
-	struct vec keys;   /* struct child_key, of one node */
-	struct vec below;  /* struct bcfmt_node_ref of the next level */
+	bool *has_bad;	  /* per ref: sectors of it could not be read */
+	struct vec keys;  /* struct child_key, of one node */
+	struct vec below; /* struct bcfmt_node_ref of the next level */
 };
 
 bcfmt_err ref_read(struct bcfmt_set *set, struct worker *worker, const struct bcfmt_node_ref *ref,
 		   struct bcfmt_node_view *view)
 {
-	bcfmt_err err = node_read(&worker->reader, set->cache.dev, &set->geo, ref->ptr,
-				  ref->sectors);
+	bcfmt_err err =
+		node_read(&worker->reader, set->cache.dev, &set->geo, ref->ptr, ref->sectors);
 
 	memset(view, 0, sizeof(*view));
 	view->ref = ref;
@@ -41,37 +41,27 @@ bcfmt_err ref_read(struct bcfmt_set *set, struct worker *worker, const struct bc
 
 static void raise_gens(struct bcfmt_set *set, const struct bcfmt_node *node)
 {
-	for (uint32_t i = 0; i < node->n_bsets; i++) {
-		const struct bcfmt_bset *bset = &node->bsets[i];
-		struct bcfmt_key_iter it = bcfmt_key_iter_init(bset->keys, bset->words);
-		struct bcfmt_key key;
+	struct bcfmt_node_iter it = bcfmt_node_iter_init(node);
+	struct bcfmt_key key;
 
-		if (bset->fault)
-			continue;
-		while (bcfmt_key_iter_next(&it, &key))
-			if (bcfmt_key_sectors(&key) && bcfmt_key_ptr_count(&key))
-				set_raise_gen(set, key.ptr);
-	}
+	while (bcfmt_node_iter_next(&it, &key))
+		if (bcfmt_key_sectors(&key) && bcfmt_key_ptr_count(&key))
+			set_raise_gen(set, key.ptr);
 }
 
 static bcfmt_err collect_keys(const struct bcfmt_node *node, struct vec *out)
 {
+	struct bcfmt_node_iter it = bcfmt_node_iter_init(node);
+	struct bcfmt_key key;
+
 	out->n = 0;
-	for (uint32_t i = 0; i < node->n_bsets; i++) {
-		const struct bcfmt_bset *bset = &node->bsets[i];
-		struct bcfmt_key_iter it = bcfmt_key_iter_init(bset->keys, bset->words);
-		struct bcfmt_key key;
+	while (bcfmt_node_iter_next(&it, &key)) {
+		struct child_key *slot = vec_push(out, sizeof(*slot));
 
-		if (bset->fault)
-			continue;
-		while (bcfmt_key_iter_next(&it, &key)) {
-			struct child_key *slot = vec_push(out, sizeof(*slot));
-
-			if (!slot)
-				return BCFMT_E_NOMEM;
-			slot->key = key;
-			slot->order = (uint32_t)out->n;
-		}
+		if (!slot)
+			return BCFMT_E_NOMEM;
+		slot->key = key;
+		slot->order = (uint32_t)out->n;
 	}
 	return BCFMT_OK;
 }
@@ -157,8 +147,7 @@ static bcfmt_err push_gap(struct level *level, const struct bcfmt_node_ref *pare
 	ref = vec_push(&level->below, sizeof(*ref));
 	if (!ref)
 		return BCFMT_E_NOMEM;
-	*ref = (struct bcfmt_node_ref){ .lo = lo, .hi = hi,
-					.level = (uint8_t)(parent->level - 1) };
+	*ref = (struct bcfmt_node_ref){ .lo = lo, .hi = hi, .level = (uint8_t)(parent->level - 1) };
 	return BCFMT_OK;
 }
 
@@ -197,7 +186,9 @@ static bcfmt_err take_children(struct level *level, const struct bcfmt_node_ref 
 		ref = vec_push(&level->below, sizeof(*ref));
 		if (!ref)
 			return BCFMT_E_NOMEM;
-		*ref = (struct bcfmt_node_ref){ .ptr = key->ptr, .lo = lo, .hi = hi,
+		*ref = (struct bcfmt_node_ref){ .ptr = key->ptr,
+						.lo = lo,
+						.hi = hi,
 						.sectors = bcfmt_key_sectors(key),
 						.level = (uint8_t)(parent->level - 1) };
 		lo = hi;
@@ -240,8 +231,8 @@ static bcfmt_err read_level(struct level *level)
 		free(level->has_bad);
 		return BCFMT_E_NOMEM;
 	}
-	err = crew_run(level->tree->set, "interior nodes", order, level->n_refs,
-		       read_interior, level);
+	err = crew_run(level->tree->set, "interior nodes", order, level->n_refs, read_interior,
+		       level);
 	free(order);
 	memset(&worker, 0, sizeof(worker));
 	for (size_t i = 0; !err && i < level->n_refs; i++)
@@ -292,8 +283,9 @@ bcfmt_err interior_walk(struct bcfmt_tree *tree, const struct bcfmt_tree_visitor
 	if (!root.sectors)
 		slot->level = 0;
 	for (unsigned int height = slot->level; !err && height > 0; height--) {
-		struct level level = { .tree = tree, .visitor = visitor, .refs = refs.items,
-				       .n_refs = refs.n };
+		struct level level = {
+			.tree = tree, .visitor = visitor, .refs = refs.items, .n_refs = refs.n
+		};
 
 		err = read_level(&level);
 		vec_free(&refs);

@@ -72,20 +72,15 @@ static bool piece_of_key(struct leaf_scratch *scratch, const struct bcfmt_geomet
 static bcfmt_err add_bsets(struct leaf_scratch *scratch, const struct bcfmt_geometry *geo,
 			   const struct bcfmt_node_ref *ref, const struct bcfmt_node *node)
 {
-	for (uint32_t i = 0; i < node->n_bsets; i++) {
-		const struct bcfmt_bset *bset = &node->bsets[i];
-		struct bcfmt_key_iter it = bcfmt_key_iter_init(bset->keys, bset->words);
-		struct bcfmt_key key;
+	struct bcfmt_node_iter it = bcfmt_node_iter_init(node);
+	struct bcfmt_key key;
 
-		if (bset->fault)
-			continue;
-		while (bcfmt_key_iter_next(&it, &key)) {
-			struct leaf_piece piece;
+	while (bcfmt_node_iter_next(&it, &key)) {
+		struct leaf_piece piece;
 
-			if (piece_of_key(scratch, geo, ref, &key, BCFMT_FROM_TREE, &piece) &&
-			    push_piece(&scratch->pieces, &piece))
-				return BCFMT_E_NOMEM;
-		}
+		if (piece_of_key(scratch, geo, ref, &key, BCFMT_FROM_TREE, &piece) &&
+		    push_piece(&scratch->pieces, &piece))
+			return BCFMT_E_NOMEM;
 	}
 	return BCFMT_OK;
 }

@@ -91,18 +91,12 @@ uint64_t bcfmt_tree_spilled_bytes(const struct bcfmt_tree *tree)
 /* Every key of the leaf raises its bucket's gen, overwritten ones too: each of them existed. */
 static bool raise_from_leaf(struct bcfmt_set *set, const struct bcfmt_node *node)
 {
+	struct bcfmt_node_iter it = bcfmt_node_iter_init(node);
+	struct bcfmt_key key;
 	bool rose = false;
 
-	for (uint32_t i = 0; i < node->n_bsets; i++) {
-		const struct bcfmt_bset *bset = &node->bsets[i];
-		struct bcfmt_key_iter it = bcfmt_key_iter_init(bset->keys, bset->words);
-		struct bcfmt_key key;
-
-		if (bset->fault)
-			continue;
-		while (bcfmt_key_iter_next(&it, &key))
-			rose |= set_raise_gen_by_extent(set, &key);
-	}
+	while (bcfmt_node_iter_next(&it, &key))
+		rose |= set_raise_gen_by_extent(set, &key);
 	return rose;
 }
 

@@ -78,6 +78,32 @@ BCFMT_API uint64_t bcfmt_bset_csum(const uint8_t *raw, uint32_t words, uint32_t 
 BCFMT_API void bcfmt_bset_encode(const struct bcfmt_geometry *geo, uint8_t *raw, uint64_t seq,
 				 uint32_t words, uint64_t ptr);
 
+/* All keys of a node's usable bsets (those without a fault), in physical order. */
+struct bcfmt_node_iter {
+	const struct bcfmt_node *node;
+	uint32_t next_bset;
+	struct bcfmt_key_iter keys;
+};
+static inline struct bcfmt_node_iter bcfmt_node_iter_init(const struct bcfmt_node *node)
+{
+	struct bcfmt_node_iter it = { node, 0, bcfmt_key_iter_init(NULL, 0) };
+
+	return it;
+}
+static inline bool bcfmt_node_iter_next(struct bcfmt_node_iter *it, struct bcfmt_key *out)
+{
+	while (!bcfmt_key_iter_next(&it->keys, out)) {
+		const struct bcfmt_bset *bset;
+
+		if (it->next_bset == it->node->n_bsets)
+			return false;
+		bset = &it->node->bsets[it->next_bset++];
+		if (!bset->fault)
+			it->keys = bcfmt_key_iter_init(bset->keys, bset->words);
+	}
+	return true;
+}
+
 BCFMT_END_DECLS
 
 #endif
