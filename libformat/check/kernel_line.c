@@ -70,10 +70,24 @@ static const char *find_words(const char *text, const char *at, const char *word
 }
 
 /*
- * How many fixed characters the pattern has in common with the text; 0 when it does not match.
- * Between fixed words %s stands for anything, so taking the first place of each is enough.
+ * Whether a paste may end like this where the pattern goes on with words: the begin of a value, the
+ * value, or the value and some of the words. A value that is cut off has no blanks, and it is the
+ * begin of a path, of any, where the words follow it at once.
  */
-static size_t match(const char *text, const char *pattern)
+static bool ends_within(const char *rest, const char *words)
+{
+	for (; *rest && *rest != ' '; rest++)
+		if (!strncmp(words, rest, strlen(rest)))
+			return true;
+	return !strncmp(words, rest, strlen(rest)) && (*rest || !is_word(words[0]));
+}
+
+/*
+ * How many fixed characters the pattern has in common with the text; 0 when it does not match.
+ * Between fixed words %s stands for anything, so taking the first place of each is enough. A text
+ * that may be cut was perhaps not pasted to its end: all of it but a value was understood then.
+ */
+static size_t match(const char *text, const char *pattern, bool may_be_cut)
 {
 	char words[LINE_BYTES];
 	const char *at = text;
@@ -81,6 +95,7 @@ static size_t match(const char *text, const char *pattern)
 
 	squeeze(pattern, words, sizeof(words));
 	for (char *word = words, *next; word; word = next) {
+		const char *found;
 		size_t n;
 
 		next = strstr(word, "%s");
@@ -91,22 +106,24 @@ static size_t match(const char *text, const char *pattern)
 		n = strlen(word);
 		if (!n)
 			continue;
-		at = find_words(text, at, word, n, next != NULL);
-		if (!at)
+		found = find_words(text, at, word, n, next != NULL);
+		if (!found && may_be_cut && fixed >= FRAGMENT_MIN && ends_within(at, word))
+			return fixed;
+		if (!found)
 			return 0;
-		at += n;
+		at = found + n;
 		fixed += n;
 	}
 	return fixed;
 }
 
-static const struct bcfmt_kernel_line *find_best(const char *text)
+static const struct bcfmt_kernel_line *find_best(const char *text, bool may_be_cut)
 {
 	const struct bcfmt_kernel_line *best = NULL;
 	size_t best_fixed = 0;
 
 	for (size_t i = 0; i < N_LINES; i++) {
-		size_t fixed = match(text, lines[i].pattern);
+		size_t fixed = match(text, lines[i].pattern, may_be_cut);
 
 		if (fixed > best_fixed) {
 			best = &lines[i];
@@ -161,64 +178,6 @@ static const struct bcfmt_kernel_line *find_fragment(const char *text)
 	return best;
 }
 
-/*
- * Whether a paste may end like this where the pattern goes on with words: the begin of a value, the
- * value, or the value and some of the words. A value that is cut off has no blanks, and it is the
- * begin of a path, of any, where the words follow it at once.
- */
-static bool ends_within(const char *rest, const char *words)
-{
-	for (; *rest && *rest != ' '; rest++)
-		if (!strncmp(words, rest, strlen(rest)))
-			return true;
-	return !strncmp(words, rest, strlen(rest)) && (*rest || !is_word(words[0]));
-}
-
-/* As match(), for a line that was not pasted to its end: all of it but a value was understood. */
-static size_t match_begin(const char *text, const char *pattern)
-{
-	char words[LINE_BYTES];
-	const char *at = text;
-	size_t fixed = 0;
-
-	squeeze(pattern, words, sizeof(words));
-	for (char *word = words, *next; word; word = next) {
-		const char *found;
-		size_t n;
-
-		next = strstr(word, "%s");
-		if (next) {
-			*next = '\0';
-			next += 2;
-		}
-		n = strlen(word);
-		if (!n)
-			continue;
-		found = find_words(text, at, word, n, next != NULL);
-		if (!found)
-			return fixed >= FRAGMENT_MIN && ends_within(at, word) ? fixed : 0;
-		at = found + n;
-		fixed += n;
-	}
-	return fixed;
-}
-
-static const struct bcfmt_kernel_line *find_begun(const char *text)
-{
-	const struct bcfmt_kernel_line *best = NULL;
-	size_t best_fixed = 0;
-
-	for (size_t i = 0; i < N_LINES; i++) {
-		size_t fixed = match_begin(text, lines[i].pattern);
-
-		if (fixed > best_fixed) {
-			best = &lines[i];
-			best_fixed = fixed;
-		}
-	}
-	return best;
-}
-
 const struct bcfmt_kernel_line *bcfmt_kernel_line_find(const char *dmesg_line)
 {
 	const struct bcfmt_kernel_line *found;
@@ -232,13 +191,13 @@ const struct bcfmt_kernel_line *bcfmt_kernel_line_find(const char *dmesg_line)
 	memcpy(inner, whole, strlen(whole) + 1);
 	reason = find_reason(inner);
 	if (reason) {
-		found = find_best(reason);
+		found = find_best(reason, false);
 		if (found)
 			return found;
 	}
-	found = find_best(whole);
+	found = find_best(whole, false);
 	if (!found)
-		found = find_begun(whole);
+		found = find_best(whole, true);
 	if (!found)
 		found = find_fragment(without_function(whole));
 	return found;
