@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* A crew of threads that works through a list of nodes. */
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 

@@ -3,8 +3,6 @@
 #ifndef SET_TREE_IMPL_H
 #define SET_TREE_IMPL_H
 
-#include <pthread.h>
-
 #include "set/set_impl.h"
 
 struct bcfmt_tree {

@@ -2,7 +2,9 @@
 /* Opening a set: roles, geometry, the entry it is read by, cut-short devices. */
 #include <criterion/criterion.h>
 
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "kit/set_kit.h"
 
@@ -265,4 +267,34 @@ Test(set_open, a_cancelled_context_stops_it)
 	cr_expect_eq(bcfmt_set_open(ctx, &kit.dev, 1, NULL, &set), BCFMT_E_CANCELLED);
 	cr_expect_null(set);
 	bcfmt_ctx_free(ctx);
+}
+
+/* A sparse file can hold a superblock that claims any number of buckets. */
+Test(set_open, a_map_beyond_the_memory_is_refused_by_name)
+{
+	uint64_t ram_bytes = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE);
+	uint64_t nbuckets = ram_bytes / sizeof(struct bcfmt_bucket);
+	char path[] = "/tmp/set-open-XXXXXX";
+	uint8_t raw[BCFMT_SUPER_BYTES] = { 0 };
+	int fd = mkstemp(path);
+	bool is_made;
+	struct bcfmt_dev *dev;
+	struct bcfmt_set *set;
+
+	cr_assert_geq(fd, 0);
+	kit.super.bucket_field = 8;
+	kit.super.nbuckets_or_data_offset = nbuckets;
+	bcfmt_super_encode(&kit.super, raw);
+	is_made = !ftruncate(fd, (off_t)(nbuckets * 8 * BCFMT_SECTOR_BYTES)) &&
+		  pwrite(fd, raw, sizeof(raw), BCFMT_SUPER_OFFSET_BYTES) == sizeof(raw);
+	if (is_made)
+		cr_assert_eq(bcfmt_dev_open(kit.ctx, path, 0, &dev), BCFMT_OK);
+	close(fd);
+	unlink(path);
+	if (!is_made)
+		cr_skip_test("no sparse file of that size to be had");
+	cr_expect_eq(bcfmt_set_open(kit.ctx, &dev, 1, NULL, &set), BCFMT_E_NOMEM);
+	cr_expect_null(set);
+	cr_expect(strstr(bcfmt_ctx_fault(kit.ctx), "of memory, more than is here"));
+	bcfmt_dev_free(dev);
 }

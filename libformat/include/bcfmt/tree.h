@@ -125,8 +125,9 @@ BCFMT_API const struct bcfmt_node_ref *bcfmt_tree_leaf(const struct bcfmt_tree *
 /*
  * Reads all leaves in device order on the context's threads, raises gens, calls node and leaf.
  * Staleness is judged with the gens known so far; *again is set when a gen rose after it had
- * been judged by: then forget what the callbacks collected and call once more, gens are final
- * from then on (*again stays false).
+ * been judged by, or when a leaf seems to have lost its end, which only a second look can prove:
+ * then forget what the callbacks collected and call once more, gens are final from then on
+ * (*again stays false). Nothing is judged without a leaf callback.
  */
 BCFMT_API bcfmt_err bcfmt_tree_walk_leaves(struct bcfmt_tree *tree,
 					   const struct bcfmt_tree_visitor *visitor, bool *again);
