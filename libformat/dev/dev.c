@@ -150,6 +150,12 @@ bcfmt_err dev_next_data_quiet(struct bcfmt_dev *dev, uint64_t offset_bytes, uint
 	return BCFMT_OK;
 }
 
+void dev_forget(struct bcfmt_dev *dev)
+{
+	if (dev->ops->forget)
+		dev->ops->forget(dev);
+}
+
 bcfmt_err bcfmt_dev_read(struct bcfmt_dev *dev, uint64_t offset_bytes, void *buf, size_t len_bytes)
 {
 	struct io_fault fault = { .offset_bytes = offset_bytes };

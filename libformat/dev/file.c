@@ -114,6 +114,12 @@ static bcfmt_err file_next_data(struct bcfmt_dev *dev, uint64_t offset_bytes,
 	return BCFMT_OK;
 }
 
+static void file_forget(struct bcfmt_dev *dev)
+{
+	/* A wish: what it does not do makes reading back prove less, and nothing else. */
+	(void)posix_fadvise(((struct file_dev *)dev)->fd, 0, 0, POSIX_FADV_DONTNEED);
+}
+
 static void file_free(struct bcfmt_dev *dev)
 {
 	struct file_dev *file = (struct file_dev *)dev;
@@ -128,6 +134,7 @@ static const struct dev_ops file_ops = {
 	.write = file_write,
 	.flush = file_flush,
 	.next_data = file_next_data,
+	.forget = file_forget,
 	.free = file_free,
 };
 
@@ -286,6 +293,57 @@ bcfmt_err bcfmt_dev_open(struct bcfmt_ctx *ctx, const char *path, unsigned int f
 	if (!err)
 		err = measure(ctx, path, flags, file);
 	if (err) {
+		bcfmt_dev_free(&file->dev);
+		return err;
+	}
+	*out = &file->dev;
+	return BCFMT_OK;
+}
+
+/* Without it a power cut can take the name of a file away whose contents are durable. */
+static bcfmt_err sync_folder_of(struct bcfmt_ctx *ctx, const char *path)
+{
+	const char *slash = strrchr(path, '/');
+	char *folder = slash ? strndup(path, slash > path ? (size_t)(slash - path) : 1)
+			     : strdup(".");
+	bcfmt_err err = BCFMT_OK;
+	int fd;
+
+	if (!folder)
+		return bcfmt_fail(ctx, BCFMT_E_NOMEM, "%s: out of memory", path);
+	fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0)
+		err = fail_errno(ctx, folder, "cannot open the folder");
+	else if (fsync(fd) && errno != EINVAL)
+		err = fail_errno(ctx, folder, "cannot make the new name durable");
+	if (fd >= 0)
+		close(fd);
+	free(folder);
+	return err;
+}
+
+bcfmt_err dev_file_create(struct bcfmt_ctx *ctx, const char *path, struct bcfmt_dev **out)
+{
+	struct file_dev *file = calloc(1, sizeof(*file));
+	bcfmt_err err = BCFMT_OK;
+
+	*out = NULL;
+	if (!file || dev_init(&file->dev, &file_ops, ctx, path, INT64_MAX)) {
+		free(file);
+		return bcfmt_fail(ctx, BCFMT_E_NOMEM, "%s: out of memory", path);
+	}
+	file->dev.is_writable = true;
+	file->fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, S_IRUSR | S_IWUSR);
+	if (file->fd < 0 && errno == EEXIST)
+		err = bcfmt_fail(ctx, BCFMT_E_ARG, "%s: is there already, and is not overwritten",
+				 path);
+	else if (file->fd < 0)
+		err = fail_errno(ctx, path, "cannot make the file");
+	else
+		err = sync_folder_of(ctx, path);
+	if (err) {
+		if (file->fd >= 0)
+			unlink(path);
 		bcfmt_dev_free(&file->dev);
 		return err;
 	}
