@@ -53,7 +53,8 @@ static struct model models[N_DEVS];
 static uint8_t file[FILE_BYTES];
 static uint32_t file_bytes;
 static uint64_t n_records;
-static bool has_bad; /* a record that is not as it should be: what follows does not count */
+static bool has_damage; /* before the mark */
+static bool has_bad;	/* a record that is not as it should be: what follows does not count */
 
 int LLVMFuzzerInitialize(int *argc, char ***argv)
 {
@@ -285,8 +286,10 @@ static void make_file(const uint8_t *input, size_t input_bytes, uint8_t mark)
 		if (file_bytes + 100 * SECTOR > FILE_BYTES)
 			break;
 		put_record(input);
-		if (i < mark)
+		if (i < mark) {
 			marked_bytes = file_bytes;
+			has_damage |= has_bad;
+		}
 		input += RECORD_BYTES;
 		input_bytes -= RECORD_BYTES;
 	}
@@ -399,6 +402,7 @@ static void run_made(const uint8_t *input, size_t input_bytes,
 	make_file(input, input_bytes, mark);
 	scene_open(&scene, faults, how & 1);
 	err = put_back(&scene, flags);
+	assert(err || !has_damage);
 	judge(&scene, scene.was_allowed, !err);
 	/* A fault comes once; after it all goes well. */
 	if (err && scene.was_allowed) {
@@ -442,6 +446,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *input, size_t input_bytes)
 	memset(file, 0, sizeof(file));
 	n_records = 0;
 	has_bad = false;
+	has_damage = false;
 	for (uint32_t d = 0; d < N_DEVS; d++)
 		for (uint32_t i = 0; i < dev_sectors[d]; i++)
 			fill(models[d].now + (size_t)i * SECTOR, i, (uint8_t)(200 + d));
