@@ -139,11 +139,31 @@ bcfmt_err bcfmt_node_write(const struct bcfmt_target *target, const struct bcfmt
 	return err;
 }
 
+/* raw, padded to whole blocks, decodes to the bset that was given. */
+static bcfmt_err check_bset(const struct bcfmt_target *target, const struct bcfmt_bset_raw *bset,
+			    const uint8_t *raw, uint32_t sectors)
+{
+	struct bcfmt_node node = { 0 };
+	bcfmt_err err = bcfmt_node_decode(&node, target->geo, raw, sectors, bset->ptr);
+	const struct bcfmt_bset *got = node.bsets;
+
+	if (err)
+		err = bcfmt_fail(target->ctx, err, "%s: out of memory for a bset",
+				 bcfmt_dev_name(target->dev));
+	else if (!node.n_bsets || got->csum != got->csum_computed || got->seq != bset->seq ||
+		 got->version != bset->version || got->words != bset->words)
+		err = write_fail_verify(target, "bset", bcfmt_ptr_sector(bset->ptr));
+	bcfmt_node_clear(&node);
+	return err;
+}
+
 bcfmt_err bcfmt_bset_write_raw(const struct bcfmt_target *target, const struct bcfmt_bset_raw *bset)
 {
+	uint32_t block_bytes = bcfmt_block_bytes(target->geo);
 	uint64_t len_bytes = BCFMT_BSET_HEADER_BYTES + 8ull * bset->words;
-	uint64_t at_bytes = (uint64_t)bset->block * bcfmt_block_bytes(target->geo);
+	uint64_t at_bytes = (uint64_t)bset->block * block_bytes;
 	uint64_t node_bytes = (uint64_t)bset->node_sectors * BCFMT_SECTOR_BYTES;
+	uint64_t padded_bytes = div_round_up(len_bytes, block_bytes) * block_bytes;
 	uint64_t sector = bcfmt_ptr_sector(bset->ptr);
 	uint8_t *raw;
 	bcfmt_err err;
@@ -151,9 +171,9 @@ bcfmt_err bcfmt_bset_write_raw(const struct bcfmt_target *target, const struct b
 	if (at_bytes > node_bytes || len_bytes > node_bytes - at_bytes || bset->version > 1)
 		return bcfmt_fail(target->ctx, BCFMT_E_ARG,
 				  "%s: sector %" PRIu64 ": a bset of %" PRIu32
-				  " words at block %" PRIu32 " does not fit into its node",
+				  " words at block %" PRIu32 " does not fit into the node",
 				  bcfmt_dev_name(target->dev), sector, bset->words, bset->block);
-	raw = malloc((size_t)len_bytes);
+	raw = calloc(1, (size_t)padded_bytes);
 	if (!raw)
 		return bcfmt_fail(target->ctx, BCFMT_E_NOMEM, "%s: out of memory for a bset",
 				  bcfmt_dev_name(target->dev));
@@ -164,8 +184,10 @@ bcfmt_err bcfmt_bset_write_raw(const struct bcfmt_target *target, const struct b
 		store_le32(raw + BSET_VERSION_AT, 0);
 		store_le64(raw, bcfmt_bset_csum(raw, bset->words, 0, bset->ptr));
 	}
-	err = bcfmt_dev_write(target->dev, sector * BCFMT_SECTOR_BYTES + at_bytes, raw,
-			      (size_t)len_bytes);
+	err = check_bset(target, bset, raw, (uint32_t)(padded_bytes / BCFMT_SECTOR_BYTES));
+	if (!err)
+		err = bcfmt_dev_write(target->dev, sector * BCFMT_SECTOR_BYTES + at_bytes, raw,
+				      (size_t)len_bytes);
 	free(raw);
 	return err;
 }
