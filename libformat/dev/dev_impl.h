@@ -29,6 +29,14 @@ struct dev_ops {
 	/* NULL: all is data. offset_bytes is inside the device, and so must the answer be. */
 	bcfmt_err (*next_data)(struct bcfmt_dev *dev, uint64_t offset_bytes, uint64_t *begin_bytes,
 			       uint64_t *end_bytes, struct io_fault *fault);
+	/* NULL or E_UNSUPPORTED: zeros are written. Called like write. */
+	bcfmt_err (*zero)(struct bcfmt_dev *dev, uint64_t offset_bytes, uint64_t len_bytes,
+			  struct io_fault *fault);
+	/* NULL or E_UNSUPPORTED: there is no discarding. Called like write. */
+	bcfmt_err (*discard)(struct bcfmt_dev *dev, uint64_t offset_bytes, uint64_t len_bytes,
+			     struct io_fault *fault);
+	/* NULL: there is no cache. */
+	void (*drop_cache)(struct bcfmt_dev *dev);
 	/* Frees the structure that dev is the first member of, and the devices it owns. */
 	void (*free)(struct bcfmt_dev *dev);
 };
@@ -63,5 +71,8 @@ bcfmt_err dev_next_data_quiet(struct bcfmt_dev *dev, uint64_t offset_bytes, uint
 /* Fills *fault and returns err. os_error 0 when reason says all. */
 bcfmt_err dev_io_fail(struct io_fault *fault, bcfmt_err err, uint64_t offset_bytes, int os_error,
 		      const char *reason);
+
+/* Descriptor of an opened block device or image file, borrowed; -1 for all other kinds. */
+int file_dev_fd(const struct bcfmt_dev *dev);
 
 #endif
