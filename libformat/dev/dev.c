@@ -198,10 +198,9 @@ bcfmt_err bcfmt_dev_discard(struct bcfmt_dev *dev, uint64_t offset_bytes, uint64
 	return err;
 }
 
-void bcfmt_dev_drop_cache(struct bcfmt_dev *dev)
+void bcfmt_dev_forget(struct bcfmt_dev *dev)
 {
-	if (dev->ops->drop_cache)
-		dev->ops->drop_cache(dev);
+	dev_forget(dev);
 }
 
 bcfmt_err dev_flush_quiet(struct bcfmt_dev *dev, struct io_fault *fault)
@@ -219,6 +218,12 @@ bcfmt_err dev_next_data_quiet(struct bcfmt_dev *dev, uint64_t offset_bytes, uint
 	*begin_bytes = offset_bytes;
 	*end_bytes = dev->bytes;
 	return BCFMT_OK;
+}
+
+void dev_forget(struct bcfmt_dev *dev)
+{
+	if (dev->ops->forget)
+		dev->ops->forget(dev);
 }
 
 bcfmt_err bcfmt_dev_read(struct bcfmt_dev *dev, uint64_t offset_bytes, void *buf, size_t len_bytes)

@@ -35,8 +35,11 @@ struct dev_ops {
 	/* NULL or E_UNSUPPORTED: there is no discarding. Called like write. */
 	bcfmt_err (*discard)(struct bcfmt_dev *dev, uint64_t offset_bytes, uint64_t len_bytes,
 			     struct io_fault *fault);
-	/* NULL: there is no cache. */
-	void (*drop_cache)(struct bcfmt_dev *dev);
+	/*
+	 * What is read next comes from the medium and not from the memory of this machine, as far
+	 * as it can be had. NULL: nothing is kept. After a flush.
+	 */
+	void (*forget)(struct bcfmt_dev *dev);
 	/* Frees the structure that dev is the first member of, and the devices it owns. */
 	void (*free)(struct bcfmt_dev *dev);
 };
@@ -67,6 +70,15 @@ bcfmt_err dev_write_quiet(struct bcfmt_dev *dev, uint64_t offset_bytes, const vo
 bcfmt_err dev_flush_quiet(struct bcfmt_dev *dev, struct io_fault *fault);
 bcfmt_err dev_next_data_quiet(struct bcfmt_dev *dev, uint64_t offset_bytes, uint64_t *begin_bytes,
 			      uint64_t *end_bytes, struct io_fault *fault);
+
+void dev_forget(struct bcfmt_dev *dev);
+
+/*
+ * A new and empty file, for its owner only, that can be written to and grows; its name is durable.
+ * E_ARG when something of that name is there. Its size is not that of the file: what was not
+ * written cannot be read.
+ */
+bcfmt_err dev_file_create(struct bcfmt_ctx *ctx, const char *path, struct bcfmt_dev **out);
 
 /* Fills *fault and returns err. os_error 0 when reason says all. */
 bcfmt_err dev_io_fail(struct io_fault *fault, bcfmt_err err, uint64_t offset_bytes, int os_error,

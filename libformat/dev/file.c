@@ -196,8 +196,9 @@ static bcfmt_err file_discard(struct bcfmt_dev *dev, uint64_t offset_bytes, uint
 	return block_range(file, BLKDISCARD, offset_bytes, len_bytes, fault);
 }
 
-static void file_drop_cache(struct bcfmt_dev *dev)
+static void file_forget(struct bcfmt_dev *dev)
 {
+	/* A wish: what it does not do makes reading back prove less, and nothing else. */
 	(void)posix_fadvise(((struct file_dev *)dev)->fd, 0, 0, POSIX_FADV_DONTNEED);
 }
 
@@ -217,7 +218,7 @@ static const struct dev_ops file_ops = {
 	.next_data = file_next_data,
 	.zero = file_zero,
 	.discard = file_discard,
-	.drop_cache = file_drop_cache,
+	.forget = file_forget,
 	.free = file_free,
 };
 
@@ -343,7 +344,7 @@ static bcfmt_err measure(struct bcfmt_ctx *ctx, const char *path, unsigned int f
 		 * bcache and file systems write past this cache. While they hold the device
 		 * what somebody read before would stay in it and be seen again.
 		 */
-		file_drop_cache(&file->dev);
+		file_forget(&file->dev);
 	}
 	file->dev.bytes = bytes - bytes % BCFMT_SECTOR_BYTES;
 	if (!file->dev.bytes)
@@ -381,6 +382,57 @@ bcfmt_err bcfmt_dev_open(struct bcfmt_ctx *ctx, const char *path, unsigned int f
 	if (!err)
 		err = measure(ctx, path, flags, file);
 	if (err) {
+		bcfmt_dev_free(&file->dev);
+		return err;
+	}
+	*out = &file->dev;
+	return BCFMT_OK;
+}
+
+/* Without it a power cut can take the name of a file away whose contents are durable. */
+static bcfmt_err sync_folder_of(struct bcfmt_ctx *ctx, const char *path)
+{
+	const char *slash = strrchr(path, '/');
+	char *folder = slash ? strndup(path, slash > path ? (size_t)(slash - path) : 1)
+			     : strdup(".");
+	bcfmt_err err = BCFMT_OK;
+	int fd;
+
+	if (!folder)
+		return bcfmt_fail(ctx, BCFMT_E_NOMEM, "%s: out of memory", path);
+	fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0)
+		err = fail_errno(ctx, folder, "cannot open the folder");
+	else if (fsync(fd) && errno != EINVAL)
+		err = fail_errno(ctx, folder, "cannot make the new name durable");
+	if (fd >= 0)
+		close(fd);
+	free(folder);
+	return err;
+}
+
+bcfmt_err dev_file_create(struct bcfmt_ctx *ctx, const char *path, struct bcfmt_dev **out)
+{
+	struct file_dev *file = calloc(1, sizeof(*file));
+	bcfmt_err err = BCFMT_OK;
+
+	*out = NULL;
+	if (!file || dev_init(&file->dev, &file_ops, ctx, path, INT64_MAX)) {
+		free(file);
+		return bcfmt_fail(ctx, BCFMT_E_NOMEM, "%s: out of memory", path);
+	}
+	file->dev.is_writable = true;
+	file->fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, S_IRUSR | S_IWUSR);
+	if (file->fd < 0 && errno == EEXIST)
+		err = bcfmt_fail(ctx, BCFMT_E_ARG, "%s: is there already, and is not overwritten",
+				 path);
+	else if (file->fd < 0)
+		err = fail_errno(ctx, path, "cannot make the file");
+	else
+		err = sync_folder_of(ctx, path);
+	if (err) {
+		if (file->fd >= 0)
+			unlink(path);
 		bcfmt_dev_free(&file->dev);
 		return err;
 	}

@@ -59,7 +59,7 @@ Test(dev_zero, a_file_is_zeroed_exactly)
 	cr_expect_eq(bcfmt_dev_zero(dev, 100, 0), BCFMT_OK);
 	expect_zeroed(dev, 1536, (1 << 20) + 512);
 	cr_expect_eq(bcfmt_dev_flush(dev), BCFMT_OK);
-	bcfmt_dev_drop_cache(dev);
+	bcfmt_dev_forget(dev);
 	expect_zeroed(dev, 1536, (1 << 20) + 512);
 	bcfmt_dev_free(dev);
 }
@@ -71,7 +71,7 @@ Test(dev_zero, memory_is_zeroed_by_writing)
 	/* More than one piece of zeros, and an end inside a piece. */
 	cr_expect_eq(bcfmt_dev_zero(dev, 512, 200000), BCFMT_OK);
 	expect_zeroed(dev, 512, 200000);
-	bcfmt_dev_drop_cache(dev);
+	bcfmt_dev_forget(dev);
 	bcfmt_dev_free(dev);
 }
 

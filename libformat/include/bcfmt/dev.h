@@ -82,7 +82,7 @@ BCFMT_API bcfmt_err bcfmt_dev_discard(struct bcfmt_dev *dev, uint64_t offset_byt
 				      uint64_t len_bytes);
 BCFMT_API bcfmt_err bcfmt_dev_flush(struct bcfmt_dev *dev);
 /* Later reads come from the medium as far as the kernel allows, after a flush. No errors. */
-BCFMT_API void bcfmt_dev_drop_cache(struct bcfmt_dev *dev);
+BCFMT_API void bcfmt_dev_forget(struct bcfmt_dev *dev);
 
 /* What could not be read of a range. */
 struct bcfmt_bad_read {
