@@ -9,6 +9,7 @@
 
 #include "base/bytes.h"
 #include "dev/topology.h"
+#include "ondisk/super.h"
 
 #define IMAGE_BYTES (16u << 20)
 
@@ -75,8 +76,7 @@ static void put_dos_table(struct bcfmt_dev *dev)
 
 static void put_bcache(struct bcfmt_dev *dev)
 {
-	static const uint8_t magic[16] = { 0xc6, 0x85, 0x73, 0xf6, 0x4e, 0x1a, 0x45, 0xca,
-					   0x82, 0x65, 0xf5, 0x7f, 0x48, 0xba, 0x6d, 0x81 };
+	static const uint8_t magic[16] = DISK_SUPER_MAGIC;
 	uint8_t super[4096] = { 0 };
 
 	store_le64(super + 8, 8);
