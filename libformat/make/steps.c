@@ -119,7 +119,8 @@ void make_steps(struct make *mk, size_t i)
 	(void)add(mk, BCFMT_MAKE_ZERO, i, head, "start of the device");
 	add_flush(mk, i);
 	n = mk->steps.n;
-	if (!target->is_backing && mk->params->is_discard && mk->params->may_discard)
+	if (!target->is_backing && target->is_block_device && mk->params->is_discard &&
+	    mk->params->may_discard)
 		(void)add(mk, BCFMT_MAKE_DISCARD, i,
 			  (struct range){ SUPER_END_BYTES, bcfmt_dev_bytes(target->dev) },
 			  "old data");

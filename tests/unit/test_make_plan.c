@@ -187,12 +187,18 @@ Test(make_plan, discarding_comes_before_wiping)
 	help_params.is_discard = true;
 	help_params.may_discard = true;
 	help_backing();
-	help_cache();
+	help_cache()->topology.is_block_device = true;
+	help_devices[0].topology.is_block_device = true;
 	help_make_plan();
 	cr_expect_str_eq(steps_of(0), "zero 0+8192, flush 0+0, discard 8192+16769024, "
 				      "zero 16384+131072, flush 0+0, write 4096+4096, flush 0+0, ");
 	cr_expect_str_eq(steps_of(1), "zero 0+8192, flush 0+0, write 4096+4096, flush 0+0, ");
 	help_params.may_discard = false;
+	help_make_plan();
+	cr_expect_null(strstr(steps_of(0), "discard"));
+	/* Image files take none. */
+	help_params.may_discard = true;
+	help_devices[1].topology.is_block_device = false;
 	help_make_plan();
 	cr_expect_null(strstr(steps_of(0), "discard"));
 }
