@@ -130,6 +130,8 @@ bcfmt_err bcfmt_make_commit(struct bcfmt_make_plan *plan)
 		const struct bcfmt_make_step *step = &plan->steps[i];
 		bool is_last = i + 1 == plan->n_steps || step[1].target != step->target;
 
+		if (bcfmt_ctx_is_cancelled(plan->ctx))
+			return bcfmt_fail(plan->ctx, BCFMT_E_CANCELLED, "cancelled");
 		plan->targets[step->target].state = BCFMT_MAKE_ERASED;
 		err = carry_out(&run, step);
 		if (err)

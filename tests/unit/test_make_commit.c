@@ -138,4 +138,8 @@ Test(make_commit, cancelled_work_stops)
 	bcfmt_ctx_fault_clear(help_ctx);
 	cancelled = 1;
 	cr_expect_eq(bcfmt_make_verify(help_plan), BCFMT_E_CANCELLED);
+	/* Before the first write nothing is begun. */
+	help_make_plan();
+	cr_expect_eq(bcfmt_make_commit(help_plan), BCFMT_E_CANCELLED);
+	cr_expect_eq(help_plan->targets[0].state, BCFMT_MAKE_UNTOUCHED);
 }

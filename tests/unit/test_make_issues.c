@@ -4,6 +4,7 @@
 
 #include <bcfmt/uuid.h>
 
+#include "dev/dev_impl.h"
 #include "ondisk/super.h"
 
 TestSuite(make_issues, .init = help_make_begin, .fini = help_make_end);
@@ -149,6 +150,16 @@ Test(make_issues, device_blocks)
 	expect_none();
 	cache->topology.logical_block_bytes = 4096;
 	WARNED(LARGE_BLOCKS, "logical blocks of 4096 bytes");
+	help_params.block_bytes = 2048;
+	cache->dev->logical_block_bytes = 4096;
+	REFUSED(BLOCK_BELOW_DEVICE,
+		"blocks of 2048 bytes are smaller than the logical blocks of the"
+		" device: use --block 4096");
+	help_params.block_bytes = 4096;
+	cache->dev->logical_block_bytes = 8192;
+	REFUSED(BLOCK_BELOW_DEVICE,
+		"logical blocks of 8192 bytes: kernels with pages of 4096 bytes");
+	cache->dev->logical_block_bytes = 4096;
 	/* Backing devices of that kind are no news. */
 	cache->is_backing = true;
 	expect_none();
