@@ -47,31 +47,54 @@ static void tell_range(struct check *check)
 	check->range.sectors = 0;
 }
 
+/* Sectors of one state; they may continue what goes on. */
+static void add_range(struct check *check, const struct undo_piece *piece, uint64_t first,
+		      uint64_t sectors, enum bcfmt_undo_state state)
+{
+	struct undo_file_device *device = undo_file_device_at(check->file, piece->device);
+	struct bcfmt_undo_range *range = &check->range;
+	uint64_t first_sector = piece->first_sector + first;
+
+	device->tally.sectors[state] += sectors;
+	if (state != BCFMT_UNDO_AS_BEFORE && piece->class != UNDO_SUPER)
+		device->differing_outside_super += sectors;
+	if (range->device != piece->device || range->state != state ||
+	    range->first_sector + range->sectors != first_sector)
+		tell_range(check);
+	if (!range->sectors)
+		*range = (struct bcfmt_undo_range){ .device = piece->device,
+						    .first_sector = first_sector,
+						    .state = state };
+	range->sectors += sectors;
+}
+
+/* How many sectors of a piece from first on have the state of that one. */
+static uint64_t run_sectors(const struct undo_piece *piece, uint64_t first,
+			    enum bcfmt_undo_state *state)
+{
+	uint64_t end = first + 1;
+
+	*state = BCFMT_UNDO_AS_BEFORE;
+	if (!piece->states)
+		return piece->sectors - first;
+	*state = (enum bcfmt_undo_state)piece->states[first];
+	while (end < piece->sectors && piece->states[end] == piece->states[first])
+		end++;
+	return end - first;
+}
+
 static bcfmt_err check_piece(void *arg, const struct undo_piece *piece)
 {
 	struct check *check = arg;
 	struct bcfmt_undo_file *file = check->file;
-	struct undo_file_device *device = undo_file_device_at(file, piece->device);
-	struct bcfmt_undo_range *range = &check->range;
-	size_t i;
+	enum bcfmt_undo_state state;
+	uint64_t first, sectors;
 
 	if (bcfmt_ctx_is_cancelled(file->ctx))
 		return bcfmt_fail(file->ctx, BCFMT_E_CANCELLED, "%s: cancelled", file->store->name);
-	for (i = 0; i < piece->sectors; i++) {
-		enum bcfmt_undo_state state = (enum bcfmt_undo_state)piece->states[i];
-		uint64_t sector = piece->first_sector + i;
-
-		device->tally.sectors[state]++;
-		if (state != BCFMT_UNDO_AS_BEFORE && piece->class != UNDO_SUPER)
-			device->differing_outside_super++;
-		if (range->sectors && (range->device != piece->device || range->state != state ||
-				       range->first_sector + range->sectors != sector))
-			tell_range(check);
-		if (!range->sectors)
-			*range = (struct bcfmt_undo_range){ .device = piece->device,
-							    .first_sector = sector,
-							    .state = state };
-		range->sectors++;
+	for (first = 0; first < piece->sectors; first += sectors) {
+		sectors = run_sectors(piece, first, &state);
+		add_range(check, piece, first, sectors, state);
 	}
 	advance(file, "undo check", piece->sectors, check->total_sectors);
 	return BCFMT_OK;
@@ -125,35 +148,25 @@ struct apply {
 	uint64_t total_sectors;
 };
 
-/* Writes a run of sectors of a piece that are not as before. */
-static bcfmt_err write_run(const struct undo_file_device *device, const struct undo_piece *piece,
-			   size_t first, size_t end)
-{
-	return bcfmt_dev_write(device->dev, (piece->first_sector + first) * BCFMT_SECTOR_BYTES,
-			       piece->old + first * BCFMT_SECTOR_BYTES,
-			       (end - first) * BCFMT_SECTOR_BYTES);
-}
-
 static bcfmt_err apply_piece(void *arg, const struct undo_piece *piece)
 {
 	struct apply *apply = arg;
-	struct undo_file_device *device = undo_file_device_at(apply->file, piece->device);
+	struct bcfmt_dev *dev = undo_file_device_at(apply->file, piece->device)->dev;
 	bcfmt_err err = BCFMT_OK;
-	size_t first, end;
+	enum bcfmt_undo_state state;
+	uint64_t first, sectors;
 
-	for (first = 0; !err && first < piece->sectors; first = end) {
-		uint8_t state = piece->states[first];
-
-		end = first + 1;
+	for (first = 0; !err && first < piece->sectors; first += sectors) {
+		sectors = run_sectors(piece, first, &state);
 		if (state == BCFMT_UNDO_AS_BEFORE)
 			continue;
-		if (state >= BCFMT_UNDO_AHEAD && !apply->is_forced)
+		if (state != BCFMT_UNDO_WRITTEN && !apply->is_forced)
 			return bcfmt_fail(apply->file->ctx, BCFMT_E_BUSY,
 					  "%s: sector %" PRIu64 ": changed since it was checked",
-					  device->dev->name, piece->first_sector + first);
-		while (end < piece->sectors && piece->states[end] == state)
-			end++;
-		err = write_run(device, piece, first, end);
+					  dev->name, piece->first_sector + first);
+		err = bcfmt_dev_write(dev, (piece->first_sector + first) * BCFMT_SECTOR_BYTES,
+				      piece->old + first * BCFMT_SECTOR_BYTES,
+				      sectors * BCFMT_SECTOR_BYTES);
 	}
 	advance(apply->file, "put back", piece->sectors, apply->total_sectors);
 	return err;
@@ -162,17 +175,19 @@ static bcfmt_err apply_piece(void *arg, const struct undo_piece *piece)
 static bcfmt_err verify_piece(void *arg, const struct undo_piece *piece)
 {
 	struct apply *apply = arg;
-	struct undo_file_device *device = undo_file_device_at(apply->file, piece->device);
-	size_t i;
+	enum bcfmt_undo_state state;
+	uint64_t sectors = run_sectors(piece, 0, &state);
 
-	for (i = 0; i < piece->sectors; i++)
-		if (piece->states[i] != BCFMT_UNDO_AS_BEFORE)
-			return bcfmt_fail(apply->file->ctx, BCFMT_E_IO,
-					  "%s: sector %" PRIu64
-					  ": something else comes back than was written",
-					  device->dev->name, piece->first_sector + i);
-	advance(apply->file, "verify", piece->sectors, apply->total_sectors);
-	return BCFMT_OK;
+	if (state == BCFMT_UNDO_AS_BEFORE && sectors == piece->sectors) {
+		advance(apply->file, "verify", piece->sectors, apply->total_sectors);
+		return BCFMT_OK;
+	}
+	if (state != BCFMT_UNDO_AS_BEFORE)
+		sectors = 0;
+	return bcfmt_fail(apply->file->ctx, BCFMT_E_IO,
+			  "%s: sector %" PRIu64 ": something else comes back than was written",
+			  undo_file_device_at(apply->file, piece->device)->dev->name,
+			  piece->first_sector + sectors);
 }
 
 static bcfmt_err flush_all(const struct bcfmt_undo_file *file)

@@ -10,20 +10,24 @@
 #include "base/vec.h"
 
 /*
- * A row of records, each of one sector of header and whole sectors of payload, all little-endian.
- * Nothing is ever overwritten. The first record is of type BEGIN. bcache-undo(5) has it all.
+ * A header of type BEGIN, two places for a MARK, and a row of records: each one sector of header and
+ * whole sectors of payload, all little-endian. Records are appended and never changed. A MARK says
+ * how many bytes of the file were durable when it was written; the two are written in turn, each
+ * in a block of its own, and the one with the higher index counts. bcache-undo(5) has it all.
  */
 #define UNDO_VERSION 1u
 #define UNDO_HEADER_BYTES 512u
+#define UNDO_MARKS 2u
+#define UNDO_MARK_AT(i) (4096u * ((i) + 1))
+#define UNDO_RECORDS_AT 12288u
 
 enum undo_type {
 	UNDO_BEGIN = 1,
-	UNDO_DEVICE = 2, /* a device that will be changed */
-	UNDO_IDENT = 3,	 /* which superblock it is going to have */
-	UNDO_SAVE = 4,	 /* what sectors hold that were not saved before, and will hold */
-	UNDO_AGAIN = 5,	 /* checksums of the same for sectors that were */
-	UNDO_MARK = 6,	 /* all before it was durable when it was written */
-	UNDO_END = 7,	 /* the same, and nothing follows */
+	UNDO_MARK = 2,
+	UNDO_DEVICE = 3, /* a device that will be changed */
+	UNDO_IDENT = 4,	 /* which superblock it is going to have */
+	UNDO_SAVE = 5,	 /* what sectors hold that were not saved before, and will hold */
+	UNDO_AGAIN = 6,	 /* checksums of the same for sectors that were */
 };
 
 /* Flags of SAVE and AGAIN. */
@@ -45,7 +49,7 @@ enum undo_type {
 struct undo_header {
 	enum undo_type type;
 	uint32_t device;
-	uint64_t index;
+	uint64_t index;	       /* of records from 0, of marks from 1 */
 	uint64_t offset_bytes; /* of itself, in the file */
 	uint64_t payload_bytes;
 	uint64_t payload_csum;
@@ -55,6 +59,9 @@ struct undo_header {
 	uint64_t created_seconds;
 	char reason[BCFMT_UNDO_TEXT_BYTES];
 	char program_version[BCFMT_UNDO_TEXT_BYTES];
+	/* MARK */
+	uint64_t marked_bytes;
+	bool is_complete;
 	/* DEVICE; IDENT has ident only */
 	uint64_t device_bytes;
 	uint32_t logical_block_bytes;
@@ -163,14 +170,14 @@ enum undo_class {
 #define UNDO_CLASS(class) (1u << (class))
 #define UNDO_CLASSES_ALL 0x7u
 
-/* At most UNDO_PIECE_SECTORS of one segment and one class. */
+/* Sectors of one segment and one class. */
 struct undo_piece {
 	size_t device;
 	uint64_t first_sector;
-	size_t sectors;
+	uint64_t sectors; /* at most UNDO_PIECE_SECTORS unless all are as before */
 	enum undo_class class;
-	const uint8_t *states; /* one a sector: enum bcfmt_undo_state */
-	const uint8_t *old;    /* what was saved, where states is not AS_BEFORE */
+	const uint8_t *states; /* NULL: all are as before; else of each: enum bcfmt_undo_state */
+	const uint8_t *old;    /* what was saved, where there are states */
 };
 typedef bcfmt_err (*undo_piece_fn)(void *arg, const struct undo_piece *piece);
 /*

@@ -41,7 +41,7 @@ static bcfmt_err stop_at_doubt(void *arg, const struct undo_piece *piece)
 
 	if (bcfmt_ctx_is_cancelled(file->ctx))
 		return bcfmt_fail(file->ctx, BCFMT_E_CANCELLED, "%s: cancelled", file->store->name);
-	for (i = 0; i < piece->sectors; i++)
+	for (i = 0; piece->states && i < piece->sectors; i++)
 		if (piece->states[i] == BCFMT_UNDO_FOREIGN || piece->states[i] == BCFMT_UNDO_AHEAD)
 			return BCFMT_END;
 	return BCFMT_OK;
@@ -117,37 +117,40 @@ static bcfmt_err take_fits(struct match *match, alike_fn is_alike)
 	return BCFMT_OK;
 }
 
+static bcfmt_err find_dev(struct match *match, size_t i, bool *is_found);
+
+/* Takes dev j for device i, if the one that has it finds another. */
+static bcfmt_err try_dev(struct match *match, size_t i, size_t j, bool *is_found)
+{
+	bcfmt_err err = find_fit(match, i, j, is_found);
+
+	if (err || !*is_found)
+		return err;
+	match->is_tried[j] = true;
+	if (match->owner[j] != NOBODY)
+		err = find_dev(match, match->owner[j], is_found);
+	if (!err && *is_found)
+		match->owner[j] = i;
+	return err;
+}
+
 /*
  * Finds a dev for device i, and others for those whose dev it takes, as long as all of them fit.
- * Each dev is tried once, so that the depth is at most their number.
+ * One that nobody has comes first. Each is tried once, so that the depth is at most their number.
  */
 static bcfmt_err find_dev(struct match *match, size_t i, bool *is_found)
 {
+	bcfmt_err err = BCFMT_OK;
+	unsigned int turn;
 	size_t j;
 
 	*is_found = false;
-	for (j = 0; j < match->n_devs && !*is_found; j++) {
-		bool is_fit = false;
-		bcfmt_err err = BCFMT_OK;
-
-		if (match->is_tried[j])
-			continue;
-		err = find_fit(match, i, j, &is_fit);
-		if (err)
-			return err;
-		if (!is_fit)
-			continue;
-		match->is_tried[j] = true;
-		if (match->owner[j] == NOBODY)
-			*is_found = true;
-		else
-			err = find_dev(match, match->owner[j], is_found);
-		if (err)
-			return err;
-		if (*is_found)
-			match->owner[j] = i;
+	for (turn = 0; turn < 2; turn++) {
+		for (j = 0; j < match->n_devs && !err && !*is_found; j++)
+			if (!match->is_tried[j] && (match->owner[j] == NOBODY) == !turn)
+				err = try_dev(match, i, j, is_found);
 	}
-	return BCFMT_OK;
+	return err;
 }
 
 /* Devices that something is to be put back to come first. */
@@ -242,39 +245,57 @@ static void take_alike(struct match *match)
 
 /* ---- what cannot be right ---- */
 
+/* How many devices of the file have the size of dev j, and how many of them have no dev. */
+static void count_size(const struct match *match, size_t j, size_t *n, size_t *n_open)
+{
+	size_t i;
+
+	*n = 0;
+	*n_open = 0;
+	for (i = 0; i < match->file->devices.n; i++) {
+		*n += has_size(match, i, j);
+		*n_open += has_size(match, i, j) && !has_dev(match, i);
+	}
+}
+
+/* A dev that is no device of the file. One that was cut off may never have come to know it. */
+static bcfmt_err check_extra(const struct match *match, size_t j)
+{
+	const struct bcfmt_undo_file *file = match->file;
+	const struct bcfmt_dev *dev = match->devs[j];
+	size_t n, n_open;
+
+	count_size(match, j, &n, &n_open);
+	if (!file->info.is_complete && !n_open)
+		return BCFMT_OK;
+	if (!n)
+		return bcfmt_fail(file->ctx, BCFMT_E_ARG,
+				  "%s: %" PRIu64 " bytes: no device of this size is in the undo"
+				  " file",
+				  dev->name, dev->bytes);
+	return bcfmt_fail(file->ctx, BCFMT_E_ARG,
+			  "%s: neither contents nor name tell which device of the undo file it is",
+			  dev->name);
+}
+
 static bcfmt_err check_devs(const struct match *match)
 {
-	struct bcfmt_ctx *ctx = match->file->ctx;
+	bcfmt_err err = BCFMT_OK;
 	size_t i, j;
 
-	for (j = 0; j < match->n_devs; j++) {
-		const struct bcfmt_dev *dev = match->devs[j];
-		bool is_size_known = false;
-
-		if (match->owner[j] != NOBODY)
-			continue;
-		for (i = 0; i < match->file->devices.n; i++)
-			is_size_known |= has_size(match, i, j);
-		if (!is_size_known)
-			return bcfmt_fail(ctx, BCFMT_E_ARG,
-					  "%s: %" PRIu64 " bytes: no device of this size is in"
-					  " the undo file",
-					  dev->name, dev->bytes);
-		return bcfmt_fail(ctx, BCFMT_E_ARG,
-				  "%s: neither contents nor name tell which device of the undo"
-				  " file it is",
-				  dev->name);
-	}
-	for (i = 0; i < match->file->devices.n; i++) {
+	for (j = 0; !err && j < match->n_devs; j++)
+		if (match->owner[j] == NOBODY)
+			err = check_extra(match, j);
+	for (i = 0; !err && i < match->file->devices.n; i++) {
 		const struct bcfmt_undo_device *info = &device_at(match, i)->info;
 
 		if (info->is_needed && !has_dev(match, i))
-			return bcfmt_fail(ctx, BCFMT_E_ARG,
-					  "device %zu of the undo file is missing: %" PRIu64
-					  " bytes, then %s",
-					  i, info->bytes, info->name);
+			err = bcfmt_fail(match->file->ctx, BCFMT_E_ARG,
+					 "device %zu of the undo file is missing: %" PRIu64
+					 " bytes, then %s",
+					 i, info->bytes, info->name);
 	}
-	return BCFMT_OK;
+	return err;
 }
 
 static bcfmt_err find_all(struct match *match)
@@ -296,7 +317,8 @@ static bcfmt_err find_all(struct match *match)
 	for (i = 0; !err && i < match->file->devices.n; i++)
 		device_at(match, i)->dev = NULL;
 	for (j = 0; !err && j < match->n_devs; j++)
-		device_at(match, match->owner[j])->dev = match->devs[j];
+		if (match->owner[j] != NOBODY)
+			device_at(match, match->owner[j])->dev = match->devs[j];
 	return err;
 }
 
@@ -307,7 +329,7 @@ bcfmt_err bcfmt_undo_file_match(struct bcfmt_undo_file *file, struct bcfmt_dev *
 	bcfmt_err err;
 
 	file->is_checked = false;
-	if (n_devs > file->devices.n)
+	if (n_devs > file->devices.n && file->info.is_complete)
 		return bcfmt_fail(file->ctx, BCFMT_E_ARG,
 				  "%s: the undo file has %zu devices, %zu are given",
 				  file->store->name, file->devices.n, n_devs);

@@ -2,8 +2,8 @@
 /*
  * Reading undo files: every record is verified and goes into a sorted index.
  *
- * Holds: a record that is not whole ends the file, unless a mark behind it says that it was: that
- * is damage. Nothing of a file is used before all of it was verified.
+ * Holds: behind the mark a record that is not whole ends the file; before it, it is damage. Nothing
+ * of a file is used before all of it was verified.
  */
 #include "dev/undo_impl.h"
 
@@ -72,10 +72,6 @@ static bcfmt_err check_header(const struct reader *reader)
 	size_t n_devices = reader->file->devices.n;
 
 	switch (header->type) {
-	case UNDO_BEGIN:
-		if (reader->index)
-			return damaged(reader, "a second begin");
-		break;
 	case UNDO_DEVICE:
 		if (header->device != n_devices || n_devices == BCFMT_UNDO_DEVICES_MAX)
 			return damaged(reader, "a device out of order, or too many");
@@ -91,12 +87,11 @@ static bcfmt_err check_header(const struct reader *reader)
 		if (header->type != UNDO_IDENT)
 			return check_range(reader);
 		break;
+	case UNDO_BEGIN:
 	case UNDO_MARK:
-	case UNDO_END:
-		break;
 	default:
 		return bcfmt_fail(reader->file->ctx, BCFMT_E_UNSUPPORTED,
-				  "%s: byte %" PRIu64 ": record of unknown type %u",
+				  "%s: byte %" PRIu64 ": record of type %u",
 				  reader->file->store->name, reader->offset_bytes,
 				  (unsigned int)header->type);
 	}
@@ -112,6 +107,7 @@ static bcfmt_err check_payload(struct reader *reader)
 	uint64_t left_bytes = reader->header.payload_bytes;
 	uint64_t csum = 0;
 
+	file->info.is_torn = true;
 	if (left_bytes > file->store->bytes - at_bytes) {
 		reader->bad = "it ends behind the end of the file";
 		return BCFMT_OK;
@@ -127,7 +123,8 @@ static bcfmt_err check_payload(struct reader *reader)
 		at_bytes += piece_bytes;
 		left_bytes -= piece_bytes;
 	}
-	if (csum != reader->header.payload_csum)
+	file->info.is_torn = csum != reader->header.payload_csum;
+	if (file->info.is_torn)
 		reader->bad = "wrong checksum of what it holds";
 	return BCFMT_OK;
 }
@@ -145,13 +142,13 @@ static bcfmt_err read_record(struct reader *reader)
 	reader->bad = NULL;
 	if (!undo_header_decode(raw, &reader->header, &id)) {
 		reader->bad = "no header, or a wrong checksum of it";
+		file->info.is_torn = !bytes_are_zero(raw, sizeof(raw));
 		return BCFMT_OK;
 	}
-	if (!reader->index)
-		memcpy(file->info.id, id, BCFMT_UUID_BYTES);
 	if (memcmp(file->info.id, id, BCFMT_UUID_BYTES) || reader->header.index != reader->index ||
 	    reader->header.offset_bytes != reader->offset_bytes) {
 		reader->bad = "it belongs elsewhere";
+		file->info.is_torn = true;
 		return BCFMT_OK;
 	}
 	err = check_header(reader);
@@ -196,25 +193,11 @@ static bcfmt_err take_range(const struct reader *reader)
 	return runs_add(reader->file->extents, &extent, 1);
 }
 
-static void take_begin(const struct reader *reader)
-{
-	const struct undo_header *header = &reader->header;
-	struct bcfmt_undo_info *info = &reader->file->info;
-
-	info->version = header->version;
-	info->created_seconds = header->created_seconds;
-	memcpy(info->reason, header->reason, sizeof(info->reason));
-	memcpy(info->program_version, header->program_version, sizeof(info->program_version));
-}
-
 static bcfmt_err take_record(const struct reader *reader)
 {
 	struct bcfmt_undo_file *file = reader->file;
 
 	switch (reader->header.type) {
-	case UNDO_BEGIN:
-		take_begin(reader);
-		return BCFMT_OK;
 	case UNDO_DEVICE:
 		return take_device(reader);
 	case UNDO_IDENT:
@@ -223,109 +206,112 @@ static bcfmt_err take_record(const struct reader *reader)
 	case UNDO_SAVE:
 	case UNDO_AGAIN:
 		return take_range(reader);
+	case UNDO_BEGIN:
 	case UNDO_MARK:
-	case UNDO_END:
-		file->marked_bytes = reader->offset_bytes;
-		file->info.is_complete = reader->header.type == UNDO_END;
+		break;
+	}
+	return BCFMT_E_UNSUPPORTED;
+}
+
+/* ---- the file ---- */
+
+/* A header at one of the fixed places; false when there is none of this type. */
+static bcfmt_err read_fixed(struct bcfmt_undo_file *file, uint64_t offset_bytes,
+			    enum undo_type type, struct undo_header *header, uint8_t *id,
+			    bool *is_there)
+{
+	uint8_t raw[UNDO_HEADER_BYTES];
+	const uint8_t *its_id;
+	bcfmt_err err;
+
+	*is_there = false;
+	if (file->store->bytes < offset_bytes + sizeof(raw))
 		return BCFMT_OK;
-	}
-	return BCFMT_E_DAMAGED;
+	err = bcfmt_dev_read(file->store, offset_bytes, raw, sizeof(raw));
+	if (err || !undo_header_decode(raw, header, &its_id) || header->type != type ||
+	    header->offset_bytes != offset_bytes)
+		return err;
+	memcpy(id, its_id, BCFMT_UUID_BYTES);
+	*is_there = true;
+	return BCFMT_OK;
 }
 
-/* ---- the end of the file ---- */
-
-/* A mark of this file at its place. */
-static bool is_mark(const struct bcfmt_undo_file *file, const uint8_t *raw, uint64_t offset_bytes)
+static bcfmt_err never_used(const struct bcfmt_undo_file *file, const char *what)
 {
+	return bcfmt_fail(file->ctx, BCFMT_E_DAMAGED,
+			  "%s: %s; if that is because it was cut off here, it was never used",
+			  file->store->name, what);
+}
+
+/* The first header, and the newer of the two marks. */
+static bcfmt_err read_begin(struct bcfmt_undo_file *file)
+{
+	struct bcfmt_undo_info *info = &file->info;
 	struct undo_header header;
-	const uint8_t *id;
-
-	return undo_header_decode(raw, &header, &id) &&
-	       !memcmp(file->info.id, id, BCFMT_UUID_BYTES) &&
-	       header.offset_bytes == offset_bytes &&
-	       (header.type == UNDO_MARK || header.type == UNDO_END);
-}
-
-/*
- * There is no whole record at the reader's place. That is the end, unless a mark follows: then it
- * was whole once.
- */
-static bcfmt_err judge_end(const struct reader *reader)
-{
-	struct bcfmt_undo_file *file = reader->file;
-	uint64_t at_bytes = reader->offset_bytes, end_bytes = at_bytes, begin_bytes = at_bytes;
-	bcfmt_err err = BCFMT_OK;
-
-	for (;;) {
-		size_t piece_bytes, i;
-
-		if (bcfmt_ctx_is_cancelled(file->ctx))
-			return bcfmt_fail(file->ctx, BCFMT_E_CANCELLED, "%s: cancelled",
-					  file->store->name);
-		if (at_bytes >= end_bytes) {
-			err = bcfmt_dev_next_data(file->store, at_bytes, &begin_bytes, &end_bytes);
-			if (err)
-				return err == BCFMT_END ? BCFMT_OK : err;
-			at_bytes = begin_bytes - begin_bytes % BCFMT_SECTOR_BYTES;
-		}
-		piece_bytes = min_u64(end_bytes - at_bytes, UNDO_PIECE_BYTES);
-		piece_bytes += (BCFMT_SECTOR_BYTES - piece_bytes % BCFMT_SECTOR_BYTES) %
-			       BCFMT_SECTOR_BYTES;
-		err = bcfmt_dev_read(file->store, at_bytes, file->old, piece_bytes);
-		if (err)
-			return err;
-		if (!bytes_are_zero(file->old, piece_bytes))
-			file->info.is_torn = true;
-		for (i = 0; i < piece_bytes; i += BCFMT_SECTOR_BYTES) {
-			if (!is_mark(file, file->old + i, at_bytes + i))
-				continue;
-			return bcfmt_fail(file->ctx, BCFMT_E_DAMAGED,
-					  "%s: byte %" PRIu64 ": record %" PRIu64 ": %s;"
-					  " the mark at byte %" PRIu64 " says that it was whole",
-					  file->store->name, reader->offset_bytes, reader->index,
-					  reader->bad, at_bytes + i);
-		}
-		at_bytes += piece_bytes;
-	}
-}
-
-/* The first record says what kind of file it is. */
-static bcfmt_err read_begin(struct reader *reader)
-{
-	struct bcfmt_undo_file *file = reader->file;
-	bcfmt_err err = read_record(reader);
+	uint64_t newest = 0;
+	uint8_t id[BCFMT_UUID_BYTES];
+	bool is_there;
+	unsigned int i;
+	bcfmt_err err = read_fixed(file, 0, UNDO_BEGIN, &header, info->id, &is_there);
 
 	if (err)
 		return err;
-	if (reader->bad && bytes_are_zero(file->info.id, BCFMT_UUID_BYTES))
-		return bcfmt_fail(file->ctx, BCFMT_E_DAMAGED,
-				  "%s: does not begin as an undo file does; one that was cut off"
-				  " before that was never used",
-				  file->store->name);
-	if (reader->bad)
-		return damaged(reader, reader->bad);
-	if (reader->header.type != UNDO_BEGIN)
-		return damaged(reader, "the begin is missing");
-	if (reader->header.version != UNDO_VERSION)
+	if (!is_there)
+		return never_used(file, "does not begin as an undo file does");
+	if (header.version != UNDO_VERSION)
 		return bcfmt_fail(file->ctx, BCFMT_E_UNSUPPORTED,
 				  "%s: undo file of version %" PRIu32 ", this program knows %u",
-				  file->store->name, reader->header.version, UNDO_VERSION);
+				  file->store->name, header.version, UNDO_VERSION);
+	info->version = header.version;
+	info->created_seconds = header.created_seconds;
+	memcpy(info->reason, header.reason, sizeof(info->reason));
+	memcpy(info->program_version, header.program_version, sizeof(info->program_version));
+	for (i = 0; i < UNDO_MARKS; i++) {
+		err = read_fixed(file, UNDO_MARK_AT(i), UNDO_MARK, &header, id, &is_there);
+		if (err)
+			return err;
+		if (!is_there || memcmp(id, info->id, sizeof(id)) || header.index <= newest)
+			continue;
+		newest = header.index;
+		file->marked_bytes = header.marked_bytes;
+		info->is_complete = header.is_complete;
+	}
+	if (!newest)
+		return never_used(file, "has no mark");
+	if (file->marked_bytes < UNDO_RECORDS_AT || file->marked_bytes % UNDO_HEADER_BYTES)
+		return bcfmt_fail(file->ctx, BCFMT_E_DAMAGED, "%s: a mark at byte %" PRIu64,
+				  file->store->name, file->marked_bytes);
+	if (file->marked_bytes > file->store->bytes)
+		return bcfmt_fail(file->ctx, BCFMT_E_DAMAGED,
+				  "%s: %" PRIu64 " bytes of it were durable, %" PRIu64
+				  " are there: its end is lost",
+				  file->store->name, file->marked_bytes, file->store->bytes);
 	return BCFMT_OK;
+}
+
+/* There is no whole record at the reader's place. */
+static bcfmt_err judge_end(const struct reader *reader)
+{
+	struct bcfmt_undo_file *file = reader->file;
+
+	if (reader->offset_bytes >= file->marked_bytes)
+		return BCFMT_OK;
+	return damaged(reader, reader->bad);
 }
 
 static bcfmt_err read_records(struct bcfmt_undo_file *file)
 {
-	struct reader reader = { .file = file };
+	struct reader reader = { .file = file, .offset_bytes = UNDO_RECORDS_AT };
+	uint64_t end_bytes = file->info.is_complete ? file->marked_bytes : file->store->bytes;
 	bcfmt_err err = BCFMT_OK;
 
-	while (!err && !file->info.is_complete) {
+	while (!err && reader.offset_bytes < end_bytes &&
+	       end_bytes - reader.offset_bytes >= UNDO_HEADER_BYTES) {
 		if (bcfmt_ctx_is_cancelled(file->ctx))
 			return bcfmt_fail(file->ctx, BCFMT_E_CANCELLED, "%s: cancelled",
 					  file->store->name);
-		bcfmt_ctx_progress(file->ctx, "undo file", reader.offset_bytes, file->store->bytes);
-		if (reader.index && file->store->bytes - reader.offset_bytes < UNDO_HEADER_BYTES)
-			break;
-		err = reader.index ? read_record(&reader) : read_begin(&reader);
+		bcfmt_ctx_progress(file->ctx, "undo file", reader.offset_bytes, end_bytes);
+		err = read_record(&reader);
 		if (err)
 			return err;
 		if (reader.bad) {
@@ -336,10 +322,12 @@ static bcfmt_err read_records(struct bcfmt_undo_file *file)
 		reader.offset_bytes += UNDO_HEADER_BYTES + reader.header.payload_bytes;
 		reader.index++;
 	}
+	if (!err && file->info.is_complete && reader.offset_bytes != end_bytes)
+		err = damaged(&reader, "it ends behind the end that the file says it has");
 	file->info.records = reader.index;
 	file->info.bytes = reader.offset_bytes;
 	file->info.n_devices = file->devices.n;
-	bcfmt_ctx_progress(file->ctx, "undo file", file->store->bytes, file->store->bytes);
+	bcfmt_ctx_progress(file->ctx, "undo file", end_bytes, end_bytes);
 	return err;
 }
 
@@ -425,8 +413,8 @@ static bcfmt_err open_store(struct bcfmt_undo_file *file, const char *path, stru
 		return BCFMT_OK;
 	if (is_too_short(path))
 		return bcfmt_fail(file->ctx, BCFMT_E_DAMAGED,
-				  "%s: too short for an undo file; one that was cut off here was"
-				  " never used",
+				  "%s: too short for an undo file; if that is because it was cut"
+				  " off here, it was never used",
 				  path);
 	return bcfmt_dev_open(file->ctx, path, 0, &file->store);
 }
@@ -445,6 +433,8 @@ static bcfmt_err open_file(struct bcfmt_ctx *ctx, const char *path, struct bcfmt
 		err = runs_new(ctx, sizeof(struct undo_extent),
 			       max_u64(bcfmt_ctx_max_bytes(ctx), INDEX_BYTES_LEAST), extent_cmp,
 			       &file->extents);
+	if (!err)
+		err = read_begin(file);
 	if (!err)
 		err = read_records(file);
 	if (!err)

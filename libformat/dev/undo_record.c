@@ -25,6 +25,8 @@
 #define CREATED_AT 80u
 #define REASON_AT 88u
 #define PROGRAM_VERSION_AT 152u
+#define MARKED_BYTES_AT 72u
+#define IS_COMPLETE_AT 80u
 #define DEVICE_BYTES_AT 72u
 #define LOGICAL_BLOCK_AT 80u
 #define ROLE_AT 84u
@@ -103,7 +105,8 @@ void undo_header_encode(const struct undo_header *header, const uint8_t id[BCFMT
 		store_le32(raw + FLAGS_AT, header->flags);
 		break;
 	case UNDO_MARK:
-	case UNDO_END:
+		store_le64(raw + MARKED_BYTES_AT, header->marked_bytes);
+		store_le32(raw + IS_COMPLETE_AT, header->is_complete);
 		break;
 	}
 	store_le64(raw + CSUM_AT, bcfmt_crc64(raw + ID_AT, UNDO_HEADER_BYTES - ID_AT));
@@ -130,6 +133,9 @@ bool undo_header_decode(const uint8_t raw[UNDO_HEADER_BYTES], struct undo_header
 		get_text(header->reason, raw + REASON_AT, sizeof(header->reason));
 		get_text(header->program_version, raw + PROGRAM_VERSION_AT,
 			 sizeof(header->program_version));
+	} else if (header->type == UNDO_MARK) {
+		header->marked_bytes = load_le64(raw + MARKED_BYTES_AT);
+		header->is_complete = load_le32(raw + IS_COMPLETE_AT) != 0;
 	} else if (header->type == UNDO_DEVICE) {
 		header->device_bytes = load_le64(raw + DEVICE_BYTES_AT);
 		header->logical_block_bytes = load_le32(raw + LOGICAL_BLOCK_AT);

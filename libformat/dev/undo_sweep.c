@@ -218,7 +218,7 @@ static bcfmt_err settle_by(const struct walk *walk, const struct undo_extent *ex
 	struct bcfmt_undo_file *file = walk->file;
 	uint64_t skip_bytes = (first_sector - extent->start_sector) * UNDO_CSUM_BYTES;
 	size_t csums_bytes = sectors * UNDO_CSUM_BYTES;
-	bool is_ahead = extent->offset_bytes > file->marked_bytes;
+	bool is_ahead = extent->offset_bytes >= file->marked_bytes;
 	bcfmt_err err = BCFMT_OK;
 
 	if (!(extent->flags & UNDO_NEW_IS_OLD)) {
@@ -244,9 +244,7 @@ static bcfmt_err settle_by(const struct walk *walk, const struct undo_extent *ex
 	return BCFMT_OK;
 }
 
-/* Those that are not as before: what else may be there. The last record first: it is the likely
- * one.
- */
+/* Those that are not as before: what else may be there. The last record is the likely one. */
 static bcfmt_err settle_rest(const struct walk *walk, const struct undo_segment *segment,
 			     uint64_t first_sector, size_t sectors)
 {
@@ -269,54 +267,71 @@ static bcfmt_err settle_rest(const struct walk *walk, const struct undo_segment 
 	return err;
 }
 
-/* Zeros were saved, and the device has a hole there. */
-static bcfmt_err is_hole_of_zeros(const struct walk *walk, const struct undo_segment *segment,
-				  uint64_t first_sector, size_t sectors, bool *is_hole)
+/* Up to where zeros were saved and the device has a hole: first_sector, when it has none there. */
+static bcfmt_err find_hole_end(const struct walk *walk, const struct undo_segment *segment,
+			       uint64_t first_sector, uint64_t *end_sector)
 {
 	uint64_t begin_bytes = 0, end_bytes = 0;
 	bcfmt_err err;
 
-	*is_hole = false;
+	*end_sector = first_sector;
 	if (!(segment->save.flags & UNDO_OLD_IS_ZERO))
 		return BCFMT_OK;
 	err = bcfmt_dev_next_data(walk->dev, first_sector * BCFMT_SECTOR_BYTES, &begin_bytes,
 				  &end_bytes);
 	if (err < 0)
 		return err;
-	*is_hole = err == BCFMT_END || begin_bytes >= (first_sector + sectors) * BCFMT_SECTOR_BYTES;
+	*end_sector = (err == BCFMT_END ? walk->dev->bytes : begin_bytes) / BCFMT_SECTOR_BYTES;
 	return BCFMT_OK;
 }
 
-/* Fills states, and old where something differs. */
+/* Fills states, and old, unless all is as before. */
 static bcfmt_err compare(const struct walk *walk, const struct undo_segment *segment,
-			 uint64_t first_sector, size_t sectors)
+			 struct undo_piece *piece)
 {
 	struct bcfmt_undo_file *file = walk->file;
-	size_t len_bytes = sectors * BCFMT_SECTOR_BYTES;
-	bool is_same;
+	uint64_t skip_sectors = piece->first_sector - segment->save.start_sector;
+	size_t len_bytes = piece->sectors * BCFMT_SECTOR_BYTES;
+	bcfmt_err err = BCFMT_OK;
 	size_t i;
-	bcfmt_err err;
 
-	memset(file->states, BCFMT_UNDO_AS_BEFORE, sectors);
-	err = is_hole_of_zeros(walk, segment, first_sector, sectors, &is_same);
-	if (err || is_same)
-		return err;
 	if (segment->save.flags & UNDO_OLD_IS_ZERO)
 		memset(file->old, 0, len_bytes);
 	else
-		err = read_payload(walk, &segment->save,
-				   (first_sector - segment->save.start_sector) * BCFMT_SECTOR_BYTES,
+		err = read_payload(walk, &segment->save, skip_sectors * BCFMT_SECTOR_BYTES,
 				   file->old, len_bytes);
 	if (!err)
-		err = bcfmt_dev_read(walk->dev, first_sector * BCFMT_SECTOR_BYTES, file->now,
+		err = bcfmt_dev_read(walk->dev, piece->first_sector * BCFMT_SECTOR_BYTES, file->now,
 				     len_bytes);
 	if (err || !memcmp(file->old, file->now, len_bytes))
 		return err;
-	for (i = 0; i < sectors; i++)
-		if (memcmp(file->old + i * BCFMT_SECTOR_BYTES, file->now + i * BCFMT_SECTOR_BYTES,
-			   BCFMT_SECTOR_BYTES))
-			file->states[i] = BCFMT_UNDO_FOREIGN;
-	return settle_rest(walk, segment, first_sector, sectors);
+	for (i = 0; i < len_bytes; i += BCFMT_SECTOR_BYTES)
+		file->states[i / BCFMT_SECTOR_BYTES] =
+			memcmp(file->old + i, file->now + i, BCFMT_SECTOR_BYTES)
+				? BCFMT_UNDO_FOREIGN
+				: BCFMT_UNDO_AS_BEFORE;
+	piece->states = file->states;
+	piece->old = file->old;
+	return settle_rest(walk, segment, piece->first_sector, piece->sectors);
+}
+
+/* The piece that begins at sector and ends at until_sector or before. */
+static bcfmt_err walk_piece(const struct walk *walk, const struct undo_segment *segment,
+			    uint64_t until_sector, struct undo_piece *piece)
+{
+	uint64_t hole_end;
+	bcfmt_err err = find_hole_end(walk, segment, piece->first_sector, &hole_end);
+
+	if (err)
+		return err;
+	piece->sectors = until_sector - piece->first_sector;
+	if (hole_end > piece->first_sector) {
+		piece->sectors = min_u64(piece->sectors, hole_end - piece->first_sector);
+	} else {
+		piece->sectors = min_u64(piece->sectors, UNDO_PIECE_SECTORS);
+		err = compare(walk, segment, piece);
+	}
+	return err ? err : walk->fn(walk->arg, piece);
 }
 
 static bcfmt_err walk_segment(void *arg, const struct undo_segment *segment)
@@ -327,22 +342,15 @@ static bcfmt_err walk_segment(void *arg, const struct undo_segment *segment)
 	bcfmt_err err = BCFMT_OK;
 
 	while (!err && sector < segment->end_sector) {
-		struct undo_piece piece = { .device = walk->device,
-					    .first_sector = sector,
-					    .states = walk->file->states,
-					    .old = walk->file->old };
+		struct undo_piece piece = { .device = walk->device, .first_sector = sector };
 		uint64_t until_sector;
 
 		piece.class = class_of(sector, device_sectors, &until_sector);
 		until_sector = min_u64(until_sector, segment->end_sector);
-		if (!(walk->classes & UNDO_CLASS(piece.class))) {
-			sector = until_sector;
-			continue;
-		}
-		piece.sectors = min_u64(until_sector - sector, UNDO_PIECE_SECTORS);
-		err = compare(walk, segment, sector, piece.sectors);
-		if (!err)
-			err = walk->fn(walk->arg, &piece);
+		if (walk->classes & UNDO_CLASS(piece.class))
+			err = walk_piece(walk, segment, until_sector, &piece);
+		else
+			piece.sectors = until_sector - sector;
 		sector += piece.sectors;
 	}
 	return err;

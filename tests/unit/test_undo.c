@@ -155,7 +155,7 @@ Test(undo, zeros_cost_nothing)
 /* A hole of a terabyte is one record and is not read. */
 Test(undo, holes_cost_nothing, .timeout = 60)
 {
-	const uint64_t huge_bytes = 64ull << 30;
+	const uint64_t huge_bytes = 1ull << 40;
 	struct bcfmt_dev *store = help_store(), *dev;
 	struct bcfmt_undo *undo;
 	struct bcfmt_undo_file *file;
@@ -169,7 +169,7 @@ Test(undo, holes_cost_nothing, .timeout = 60)
 	cr_assert_eq(bcfmt_undo_create_on(help_ctx, store, "a test", &undo), BCFMT_OK);
 	cr_assert_eq(bcfmt_undo_add_device(undo, dev, &index), BCFMT_OK);
 	cr_expect_eq(bcfmt_undo_save(undo, index, 0, NULL, huge_bytes), BCFMT_OK);
-	cr_expect_leq(bcfmt_undo_bytes(undo), 3 * 512);
+	cr_expect_leq(bcfmt_undo_bytes(undo), 12288 + 2 * 512);
 	bcfmt_undo_free(undo);
 	cr_assert_eq(bcfmt_undo_file_open_dev(help_ctx, store, &file), BCFMT_OK);
 	cr_expect_eq(bcfmt_undo_file_device(file, 0)->saved_sectors, huge_bytes / 512);
@@ -409,5 +409,30 @@ Test(undo, an_unreadable_sector)
 	cr_expect(help_holds(good, before));
 	free(before);
 	bcfmt_dev_free(bad);
+	bcfmt_dev_free(store);
+}
+
+/* A write that went wrong left something else: it was there when the next one was saved. */
+Test(undo, what_a_failed_write_left)
+{
+	struct bcfmt_dev *store = help_store(), *dev = help_mem(65536, 1);
+	uint8_t *before = help_copy(dev), buf[2048];
+	struct bcfmt_undo *undo;
+
+	cr_assert_eq(bcfmt_undo_create_on(help_ctx, store, "x", &undo), BCFMT_OK);
+	help_change(undo, dev, 4096, 2048, 3);
+	memset(buf, 0, 512);
+	help_fill(buf + 512, 0, 1536, 99);
+	cr_assert_eq(bcfmt_dev_write(dev, 4096, buf, 2048), BCFMT_OK);
+	cr_expect_eq(help_put_back(store, &dev, 1, 0), BCFMT_E_ARG);
+	help_expect_fault("mem: 4 sectors were changed since, the first is 8");
+	help_fill(buf, 0, 2048, 5);
+	cr_assert_eq(bcfmt_undo_save(undo, 0, 4096, buf, 2048), BCFMT_OK);
+	cr_assert_eq(bcfmt_undo_sync(undo), BCFMT_OK);
+	cr_expect_eq(help_put_back(store, &dev, 1, 0), BCFMT_OK, "%s", bcfmt_ctx_fault(help_ctx));
+	cr_expect(help_holds(dev, before));
+	bcfmt_undo_free(undo);
+	free(before);
+	bcfmt_dev_free(dev);
 	bcfmt_dev_free(store);
 }

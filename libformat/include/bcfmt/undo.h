@@ -131,7 +131,8 @@ BCFMT_API const struct bcfmt_undo_device *bcfmt_undo_file_device(const struct bc
  * by name, then by order. One that fits by contents nowhere is taken by name, by uuid, or when no
  * other of its size is left; bcfmt_undo_file_check() then tells how it differs. devs are borrowed
  * and must outlive file. E_ARG when a needed device is missing, when one of devs is not in the
- * file, or when it cannot be told which it is.
+ * file, or when it cannot be told which it is. A file without end mark may have been cut off before
+ * a device was registered: one that has no place in it then is left alone.
  */
 BCFMT_API bcfmt_err bcfmt_undo_file_match(struct bcfmt_undo_file *file,
 					  struct bcfmt_dev *const *devs, size_t n_devs);
@@ -143,8 +144,8 @@ enum bcfmt_undo_state {
 	BCFMT_UNDO_AS_BEFORE, /* what was saved */
 	BCFMT_UNDO_WRITTEN,   /* what was to be written, or what putting back leaves for a time */
 	/*
-	 * What was to be written, although the file says that it was not yet safe to do so: the
-	 * file has lost its end since.
+	 * What was to be written, although the file says that it was not yet safe to do so: a mark
+	 * of it is damaged.
 	 */
 	BCFMT_UNDO_AHEAD,
 	BCFMT_UNDO_FOREIGN, /* anything else: somebody used the device since */
