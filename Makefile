@@ -108,6 +108,7 @@ cli_src := $(wildcard libformat/cli/*.c)                         # 8 helpers of 
 
 lib_map     := libformat/libbcfmt.map
 lib_headers := $(wildcard libformat/include/bcfmt/*.h libformat/include/bcfmt/*.def)
+lib_man5    := $(wildcard libformat/man/*.5)
 lib_man7    := $(wildcard libformat/man/*.7)
 
 programs := $(patsubst %/main.c,%,$(wildcard $(addsuffix /main.c,make-bcache bcache-fsck bcache-dump)))
@@ -267,11 +268,13 @@ check-install: all
 
 # ---- install ----------------------------------------------------------------------------
 .PHONY: install uninstall
-inst_dirs  = $(SBINDIR) $(LIBDIR) $(PKGCONFDIR) $(INCLUDEDIR)/bcfmt $(MANDIR)/man7 $(MANDIR)/man8 $(COMPDIR)
+inst_dirs  = $(SBINDIR) $(LIBDIR) $(PKGCONFDIR) $(INCLUDEDIR)/bcfmt \
+             $(addprefix $(MANDIR)/,man5 man7 man8) $(COMPDIR)
 inst_progs = $(programs) $(if $(filter bcache-fsck,$(programs)),fsck.bcache)
 installed  = $(foreach p,$(inst_progs),$(SBINDIR)/$(p) $(MANDIR)/man8/$(p).8 $(COMPDIR)/$(p)) \
              $(addprefix $(INCLUDEDIR)/bcfmt/,$(notdir $(lib_headers))) $(PKGCONFDIR)/libbcfmt.pc \
              $(addprefix $(LIBDIR)/libbcfmt,.a .so .so.$(SOMAJOR) .so.$(VERSION)) \
+             $(addprefix $(MANDIR)/man5/,$(notdir $(lib_man5))) \
              $(addprefix $(MANDIR)/man7/,$(notdir $(lib_man7)))
 install: all
 	$(q)$(INSTALL) -d $(addprefix $(DESTDIR),$(inst_dirs))
@@ -282,6 +285,7 @@ install: all
 	$(q)ln -sf libbcfmt.so.$(SOMAJOR) $(DESTDIR)$(LIBDIR)/libbcfmt.so
 	$(q)$(INSTALL) -m 644 $(lib_headers) $(DESTDIR)$(INCLUDEDIR)/bcfmt
 	$(q)$(INSTALL) -m 644 $(B)/libbcfmt.pc $(DESTDIR)$(PKGCONFDIR)
+	$(q)$(INSTALL) -m 644 $(lib_man5) $(DESTDIR)$(MANDIR)/man5
 	$(q)$(INSTALL) -m 644 $(lib_man7) $(DESTDIR)$(MANDIR)/man7
 	$(q)for p in $(programs); do \
 	  $(INSTALL) -m 644 $$p/$$p.8 $(DESTDIR)$(MANDIR)/man8/$$p.8 && \
@@ -295,7 +299,7 @@ endif
 uninstall:
 	$(q)rm -f $(addprefix $(DESTDIR),$(installed))
 	$(q)for d in $(addprefix $(DESTDIR),$(INCLUDEDIR)/bcfmt $(PKGCONFDIR) $(COMPDIR) $(dir $(COMPDIR)) \
-	  $(MANDIR)/man7 $(MANDIR)/man8); do rmdir "$$d" 2>/dev/null || :; done
+	  $(addprefix $(MANDIR)/,man5 man7 man8)); do rmdir "$$d" 2>/dev/null || :; done
 
 # ---- the rest ---------------------------------------------------------------------------
 .PHONY: clean help format man
