@@ -6,8 +6,8 @@
 ## make check            install what is missing, build, run the tests (no root needed for them)
 ## make check-sanitize   the same under AddressSanitizer and UndefinedBehaviorSanitizer
 ## make check-crash      every state a power cut could leave, from a log of real writes
-## make check-NAME       one ring: floors symbols man tools unit cases transcripts images super
-##                       bad-input crash-sample fuzz install
+## make check-NAME       one ring: floors symbols man tools unit cases generated transcripts images
+##                       super make bad-input crash-sample fuzz install
 ## make fuzz             libFuzzer with clang, TIME=300 seconds a target, corpus in build/corpus
 ## make lib, programs    only these
 ## make deps             install what is missing, nothing else
@@ -63,7 +63,7 @@ say      = $(if $(V),,@printf '  %-4s %s\n' $(1) $(@:$(B)/%=%);)
 
 # ---- our flags; CPPFLAGS, CFLAGS, LDFLAGS and LDLIBS stay the user's and come after --------
 # pkg-config is asked when a recipe first needs the answer, so that `make deps` can install it.
-pkgs     := libisal uuid jansson
+pkgs     := libisal uuid blkid jansson
 once      = $(eval $(1) := $(shell $(2)))$($(1))
 pkg_c     = $(call once,pkg_c,$(PKG_CONFIG) --cflags $(pkgs) 2>/dev/null)
 pkg_l     = $(call once,pkg_l,$(PKG_CONFIG) --libs $(pkgs) 2>/dev/null)
@@ -205,8 +205,8 @@ $(fuzzers): %: %.o $(B)/libbcfmt.a
 # ---- tests, in rings --------------------------------------------------------------------
 # Each ring ends with "NAME: N passed, N failed"; check adds them up.
 rings := check-floors check-symbols check-man check-tools check-unit check-cases \
-         check-transcripts check-images check-super check-bad-input check-crash-sample \
-         check-fuzz check-install
+         check-generated check-transcripts check-images check-super check-make check-bad-input \
+         check-crash-sample check-fuzz check-install
 ring   = $(q)B='$(B)' tests/tools/ring $@
 jobs   = $(if $(findstring j,$(filter-out --%,$(MAKEFLAGS))),,-j$(shell nproc))
 
@@ -244,12 +244,16 @@ check-unit: $(units)
 	$(ring) tests/tools/run-unit $(B)/logs $(units)
 check-cases: programs $(tools)
 	$(ring) tests/cases/run-cases
+check-generated: programs $(tools)
+	$(ring) tests/tools/check-generated
 check-transcripts: programs $(tools)
 	$(ring) tests/cli/run-transcripts
 check-images: programs
 	$(ring) tests/tools/check-images
 check-super: programs
 	$(ring) tests/tools/check-super
+check-make: programs
+	$(ring) tests/tools/check-make
 # Every state of the log takes minutes; a part of them is enough for every day.
 check-crash: programs $(crash_log)
 	$(ring) tests/tools/check-crash $(crash_log)

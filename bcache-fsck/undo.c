@@ -321,7 +321,7 @@ static int undo(struct undo_work *work)
 	struct cli_open_params open_params = {
 		.paths = options->paths,
 		.n_paths = options->n_paths,
-		.is_for_writing = !options->is_check_only,
+		.flags = options->is_check_only ? 0 : BCFMT_OPEN_WRITE | BCFMT_OPEN_EXCLUSIVE,
 		.is_in_use_ok = options->is_in_use_ok,
 	};
 	struct cli_devices devices;

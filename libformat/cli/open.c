@@ -37,19 +37,16 @@ static bcfmt_err open_one(struct bcfmt_ctx *ctx, const struct cli_open_params *p
 			  struct bcfmt_dev **out)
 {
 	const char *path = params->paths[i];
-	unsigned int flags = 0;
+	unsigned int flags = params->flags | (params->is_in_use_ok ? BCFMT_OPEN_IN_USE_OK : 0);
 	struct bcfmt_dev *dev;
 	struct bcfmt_dev *mapped;
 	bcfmt_err err;
 
-	if (params->is_for_writing)
-		flags = BCFMT_OPEN_WRITE | BCFMT_OPEN_EXCLUSIVE;
-	else if (params->is_in_use_ok)
-		flags = BCFMT_OPEN_IN_USE_OK;
 	err = bcfmt_dev_open(ctx, path, flags, &dev);
 	if (err) {
 		cli_error_ctx(path, ctx, err);
-		if (err == BCFMT_E_BUSY && !params->is_for_writing)
+		/* Nothing makes writing to a device in use safe. */
+		if (err == BCFMT_E_BUSY && !(flags & BCFMT_OPEN_EXCLUSIVE))
 			cli_error(path, "use --force to read it all the same");
 		return err;
 	}
