@@ -28,7 +28,8 @@ struct evaluation {
 	struct item *items;
 	size_t n_items;
 	bool is_first_told; /* some line has come for certain: later ones are no first lines */
-	bool is_failing;    /* the set is being shut down, but its registration goes on */
+	bool is_failing;    /* the set is being shut down, but its registration may go on */
+	bool goes_on;	    /*   and does for certain */
 	bool is_late;	    /* or will be, once an error has come in */
 	bool is_unknown;    /* not all that can happen is known */
 	bool is_over;
@@ -182,7 +183,7 @@ static bcfmt_err take_group(struct evaluation *ev, size_t begin, size_t end)
 		}
 		/* A set that fails already says no more, but it can still do worse. */
 		if (ev->is_failing && item->outcome == BIT(STOPS_SET)) {
-			ends |= item->is_certain && !item->event->goes_on;
+			ends |= item->is_certain && item->event->flow == PREDICT_FLOW_ENDS;
 			continue;
 		}
 		if (!out->outcomes && !ev->is_unknown && !ev->is_failing && !ev->is_late)
@@ -196,7 +197,8 @@ static bcfmt_err take_group(struct evaluation *ev, size_t begin, size_t end)
 			continue;
 		certain |= item->outcome;
 		is_late |= item->event->is_late;
-		ends |= !item->event->goes_on && !item->event->is_late;
+		ends |= item->event->flow == PREDICT_FLOW_ENDS && !item->event->is_late;
+		ev->goes_on |= item->event->flow == PREDICT_FLOW_GOES_ON;
 	}
 	if (err)
 		return err;
@@ -207,14 +209,29 @@ static bcfmt_err take_group(struct evaluation *ev, size_t begin, size_t end)
 	return BCFMT_OK;
 }
 
+/* Buckets enough, beyond doubt, for the allocator to collect a batch and to write the prios. */
+static bool has_batch(const struct check *ck)
+{
+	const struct bcfmt_geometry *geo = &ck->set->geo;
+
+	return ck->predict->free_buckets > bcfmt_geometry_prio_buckets(geo) +
+						   2 * BCFMT_SUPER_JOURNAL_MAX +
+						   2 * predict_batch_buckets(geo);
+}
+
 /*
- * An error that does not end the registration reaches the allocator, which finds no bucket for
- * the prios then and ends with a BUG, holding a lock. kernel: bch_prio_write().
+ * An error that does not end the registration reaches the allocator, which gets no bucket for the
+ * prios then and ends with a BUG, holding a lock. kernel: bch_bucket_alloc(), bch_prio_write().
  */
 static void take_allocator(struct evaluation *ev)
 {
-	if (ev->is_failing || ev->is_late)
-		ev->out->outcomes |= BIT(OOPS);
+	if (!ev->is_failing && !ev->is_late)
+		return;
+	ev->out->outcomes |= BIT(OOPS);
+	if (ev->goes_on && has_batch(ev->ck)) {
+		ev->out->outcomes &= ~BIT(STOPS_SET);
+		ev->is_over = true;
+	}
 }
 
 static bcfmt_err take_stages(struct evaluation *ev)
@@ -307,7 +324,7 @@ void predict_settle(struct bcfmt_prediction *out)
 		}
 }
 
-/* What harms data or kernel of a set that registers. */
+/* What harms data of a set that registers; what harms the kernel are events. */
 static void add_effects(const struct check *ck, struct bcfmt_prediction *out)
 {
 	size_t n;
@@ -317,9 +334,7 @@ static void add_effects(const struct check *ck, struct bcfmt_prediction *out)
 		return;
 	for (size_t i = 0; i < n; i++) {
 		bool is_harm = rows[i].effect == BCFMT_EFFECT_SERVES_WRONG ||
-			       rows[i].effect == BCFMT_EFFECT_LOSES_WRITES ||
-			       rows[i].effect == BCFMT_EFFECT_OOPS ||
-			       rows[i].effect == BCFMT_EFFECT_HANGS;
+			       rows[i].effect == BCFMT_EFFECT_LOSES_WRITES;
 
 		/* A finding on a backing device is that device's. */
 		if (is_harm && ck->on_cache[rows[i].id] && predict_is_meant(&rows[i], out->kernel))

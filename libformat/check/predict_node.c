@@ -147,6 +147,15 @@ static struct predict_event node_event(const struct node_events *ne, enum bcfmt_
 	return event;
 }
 
+/*
+ * An error in the keys of a leaf is not handed on: what is read after it fails. Behind a root
+ * nothing is read.
+ */
+static enum predict_flow flow_behind(const struct node_events *ne)
+{
+	return ne->view->ref->is_root ? PREDICT_FLOW_GOES_ON : PREDICT_FLOW_MAY_GO_ON;
+}
+
 static enum bcfmt_problem_id fault_problem(enum bcfmt_bset_fault fault)
 {
 	switch (fault) {
@@ -228,7 +237,8 @@ static bcfmt_err check_key(struct node_events *ne, const struct merge_key *key, 
 		return BCFMT_OK;
 	*is_dropped = true;
 	/* A dropped key fails no read: only what is read after it fails. */
-	event.goes_on = is_leaf;
+	if (is_leaf)
+		event.flow = flow_behind(ne);
 	err = ne->is_lead ? predict_spotted(ne->ck, &event, key) : BCFMT_OK;
 	ne->is_lead = false;
 	return err;
@@ -254,7 +264,7 @@ static bcfmt_err check_mark(struct node_events *ne, const struct bcfmt_key *key)
 		return BCFMT_OK;
 	event.function = "__bch_btree_mark_key";
 	event.stage = BCFMT_STAGE_TREE;
-	event.goes_on = true;
+	event.flow = flow_behind(ne);
 	event.is_possible = is_stale || (is_newer && !is_node_first);
 	if (!event.is_possible)
 		ne->is_lead = false;
