@@ -43,6 +43,7 @@ struct predict_event {
 	bool is_late;		  /* an error that comes in while the registration goes on */
 	bool is_of_leaf;	  /* made from final extents: void when leaves are walked again */
 	bool is_end_of_knowledge; /* what comes at this stage and after it was not read */
+	uint64_t stale_ptr;	  /* only if this pointer is stale by the gens of the whole set */
 	uint64_t order;		  /* within the stage, smaller first; or PREDICT_ANY_ORDER */
 	bool has_node;		  /* level and range of the node it happens in are set */
 	bool hides_below;	  /* nodes below that one are not reached then */
@@ -71,6 +72,7 @@ struct predict {
 	unsigned int probes;
 	uint8_t *is_listed_seen; /* per entry on the kernel's list: its keys were handed over */
 	uint8_t *journaled;	 /* a bit a bucket: a key to replay points there */
+	bool are_buckets_counted;
 	uint64_t free_buckets;	 /* that nothing points to */
 	uint64_t clean_buckets;	 /* with clean data only */
 };

@@ -5,6 +5,7 @@
  * bch_cache_set_error().
  */
 #include <stdlib.h>
+#include <string.h>
 
 #include "check/check_impl.h"
 #include "check/predict_store.h"
@@ -56,12 +57,16 @@ static unsigned int outcome_of(enum bcfmt_effect effect)
 	return 0;
 }
 
-/* False when this kernel does not mind the event. */
-static bool item_of(const struct predict_event *event, unsigned int kernel, struct item *out)
+/* False when it is no event, or none that this kernel minds. */
+static bool item_of(const struct evaluation *ev, const struct predict_event *event,
+		    struct item *out)
 {
+	unsigned int kernel = ev->out->kernel;
 	const struct bcfmt_kernel_effect *row = NULL;
 	enum bcfmt_effect effect = event->effect;
 
+	if (event->stale_ptr && !bcfmt_set_stale(ev->ck->set, event->stale_ptr))
+		return false;
 	if (event->id != BCFMT_P_NONE) {
 		row = predict_row(event, kernel);
 		if (!row)
@@ -89,13 +94,25 @@ static bool is_skipped(const struct check *ck, enum bcfmt_stage stage)
 		stage == BCFMT_STAGE_REPLAY);
 }
 
+static bool is_one_group(const struct item *a, const struct item *b)
+{
+	return a->event->stage == b->event->stage && a->order == b->order;
+}
+
+/* By stage and order; the rest only makes the output the same every time. */
 static int item_cmp(const void *a, const void *b)
 {
 	const struct item *x = a, *y = b;
+	int order;
 
 	if (x->event->stage != y->event->stage)
 		return x->event->stage < y->event->stage ? -1 : 1;
-	return x->order < y->order ? -1 : x->order > y->order;
+	if (x->order != y->order)
+		return x->order < y->order ? -1 : 1;
+	order = strcmp(x->pattern, y->pattern);
+	if (!order && x->has_values != y->has_values)
+		order = x->has_values ? -1 : 1;
+	return order ? order : predict_event_cmp(x->event, y->event);
 }
 
 static void take_kind(struct evaluation *ev, const struct predict_kind *kind)
@@ -108,12 +125,12 @@ static void take_kind(struct evaluation *ev, const struct predict_kind *kind)
 
 		if (!last || event->order > last->order)
 			last = event;
-		if (item_of(event, ev->out->kernel, &ev->items[ev->n_items]))
+		if (item_of(ev, event, &ev->items[ev->n_items]))
 			ev->n_items++;
 	}
 	/* Of more than are kept any may be the one. */
 	item = &ev->items[ev->n_items];
-	if (kind->has_more && last && item_of(last, ev->out->kernel, item)) {
+	if (kind->has_more && last && item_of(ev, last, item)) {
 		item->has_values = false;
 		item->is_certain = kind->has_more_certain;
 		ev->n_items++;
@@ -159,6 +176,21 @@ static bool is_hidden(const struct evaluation *ev, const struct item *item)
 	return false;
 }
 
+static enum bcfmt_outcome gravest(unsigned int outcomes)
+{
+	static const enum bcfmt_outcome by_weight[] = {
+		BCFMT_OUTCOME_OOPS,
+		BCFMT_OUTCOME_HANGS,
+		BCFMT_OUTCOME_STOPS_SET,
+		BCFMT_OUTCOME_REFUSES_DEVICE,
+	};
+
+	for (size_t i = 0; i < sizeof(by_weight) / sizeof(by_weight[0]); i++)
+		if (outcomes & 1u << by_weight[i])
+			return by_weight[i];
+	return BCFMT_OUTCOME_UNKNOWN;
+}
+
 /* Events that can happen in any order among each other. */
 static bcfmt_err take_group(struct evaluation *ev, size_t begin, size_t end)
 {
@@ -202,6 +234,11 @@ static bcfmt_err take_group(struct evaluation *ev, size_t begin, size_t end)
 	}
 	if (err)
 		return err;
+	if (certain && (!ev->is_failing || certain & ~BIT(STOPS_SET)))
+		out->outcome = gravest(certain);
+	/* The allocator has been started by then, and may be on its way to take a bucket. */
+	if (certain & BIT(STOPS_SET) && ends && ev->items[begin].event->stage >= BCFMT_STAGE_REPLAY)
+		out->outcomes |= BIT(OOPS);
 	ev->is_late |= is_late;
 	ev->is_first_told |= certain && !is_late;
 	ev->is_failing |= certain && !is_late;
@@ -230,6 +267,7 @@ static void take_allocator(struct evaluation *ev)
 	ev->out->outcomes |= BIT(OOPS);
 	if (ev->goes_on && has_batch(ev->ck)) {
 		ev->out->outcomes &= ~BIT(STOPS_SET);
+		ev->out->outcome = BCFMT_OUTCOME_OOPS;
 		ev->is_over = true;
 	}
 }
@@ -248,7 +286,7 @@ static bcfmt_err take_stages(struct evaluation *ev)
 			is_started = true;
 			take_allocator(ev);
 		}
-		while (end < ev->n_items && !item_cmp(first, &ev->items[end]))
+		while (end < ev->n_items && is_one_group(first, &ev->items[end]))
 			end++;
 		err = take_group(ev, begin, end);
 		begin = end;
@@ -283,7 +321,7 @@ static bcfmt_err add_follows(struct evaluation *ev)
 				   BCFMT_PREDICTION_FOLLOWS, follow_line(out->stage), NULL);
 		if (!err && ev->is_over)
 			err = predict_line(out->follow_lines, &out->n_follow_lines,
-					   BCFMT_PREDICTION_FOLLOWS, "failed to run cache set",
+					   BCFMT_PREDICTION_FOLLOWS, "failed to register device",
 					   NULL);
 		if (!err)
 			err = predict_line(out->follow_lines, &out->n_follow_lines,
@@ -295,12 +333,6 @@ static bcfmt_err add_follows(struct evaluation *ev)
 
 void predict_settle(struct bcfmt_prediction *out)
 {
-	static const enum bcfmt_outcome by_weight[] = {
-		BCFMT_OUTCOME_OOPS,
-		BCFMT_OUTCOME_HANGS,
-		BCFMT_OUTCOME_STOPS_SET,
-		BCFMT_OUTCOME_REFUSES_DEVICE,
-	};
 	unsigned int running = BIT(REGISTERS) | BIT(UNCACHED) | BIT(WAITS);
 
 	if (!(out->outcomes & running))
@@ -309,19 +341,15 @@ void predict_settle(struct bcfmt_prediction *out)
 		out->registers = BCFMT_REGISTERS_YES;
 	else
 		out->registers = BCFMT_REGISTERS_UNKNOWN;
-	out->outcome = BCFMT_OUTCOME_UNKNOWN;
-	if (!(out->outcomes & (out->outcomes - 1))) {
-		for (unsigned int i = 0; i <= BCFMT_OUTCOME_HANGS; i++)
-			if (out->outcomes == 1u << i)
-				out->outcome = (enum bcfmt_outcome)i;
+	/* Of several ways not to register the one that is told is the usual one. */
+	if (out->registers == BCFMT_REGISTERS_NO && out->outcome)
 		return;
-	}
-	/* Of several ways not to register it is named by the gravest. */
-	for (size_t i = 0; out->registers == BCFMT_REGISTERS_NO && i < 4; i++)
-		if (out->outcomes & 1u << by_weight[i]) {
-			out->outcome = by_weight[i];
-			return;
-		}
+	out->outcome = BCFMT_OUTCOME_UNKNOWN;
+	for (unsigned int i = 0; i <= BCFMT_OUTCOME_HANGS; i++)
+		if (out->outcomes == 1u << i)
+			out->outcome = (enum bcfmt_outcome)i;
+	if (out->registers == BCFMT_REGISTERS_NO && !out->outcome)
+		out->outcome = gravest(out->outcomes);
 }
 
 /* What harms data of a set that registers; what harms the kernel are events. */

@@ -40,75 +40,59 @@ bool predict_is_invalid(const struct bcfmt_geometry *geo, const struct merge_key
 	return false;
 }
 
-/* What a kernel knows of the generation of a key's bucket when it comes to print a status. */
-enum stale_state { STALE_NO, STALE_MAYBE, STALE_YES };
-
-static enum stale_state stale_state(const struct check *ck, enum bcfmt_stage stage, uint64_t ptr)
-{
-	const struct bcfmt_bucket *at = &ck->set->buckets[bcfmt_ptr_bucket(&ck->set->geo, ptr)];
-
-	if (bcfmt_gen_after(at->disk_gen, bcfmt_ptr_gen(ptr)))
-		return STALE_YES;
-	/* Up to here no pointer has raised a gen. */
-	if (stage <= BCFMT_STAGE_UUIDS)
-		return STALE_NO;
-	/* The journal is looked at before the tree is known. */
-	return stage == BCFMT_STAGE_MARK || bcfmt_set_stale(ck->set, ptr) ? STALE_MAYBE : STALE_NO;
-}
-
-/* kernel: bch_ptr_status(); "stale" may have to stand instead of it, see *stale. */
+/*
+ * kernel: bch_ptr_status(). *stale_ptr: the text is "stale" instead when a kernel knows by then
+ * that this pointer is; 0 when that cannot be.
+ */
 static const char *status_of(const struct check *ck, enum bcfmt_stage stage,
-			     const struct merge_key *key, enum stale_state *stale)
+			     const struct merge_key *key, uint64_t *stale_ptr)
 {
+	const struct bcfmt_geometry *geo = &ck->set->geo;
 	struct bcfmt_key at = merge_key_at(key, 0);
 	unsigned int n = bcfmt_key_ptr_count(&at);
 
-	*stale = STALE_NO;
+	*stale_ptr = 0;
 	for (unsigned int i = 0; i < n; i++) {
+		const struct bcfmt_bucket *bucket;
 		const char *text;
-		enum stale_state state;
 
 		at = merge_key_at(key, i);
 		if (!bcfmt_key_has_data(&at))
 			continue;
-		text = bcfmt_key_status_text(&ck->set->geo, &at, true);
+		text = bcfmt_key_status_text(geo, &at, true);
 		if (strcmp(text, "stale"))
 			return text;
-		state = stale_state(ck, stage, at.ptr);
-		if (state > *stale)
-			*stale = state;
-		if (state == STALE_YES)
-			break;
+		bucket = &ck->set->buckets[bcfmt_ptr_bucket(geo, at.ptr)];
+		if (bcfmt_gen_after(bucket->disk_gen, bcfmt_ptr_gen(at.ptr))) {
+			*stale_ptr = 0;
+			return text;
+		}
+		/* No pointer has raised a gen before the tree is gone through. */
+		if (stage > BCFMT_STAGE_UUIDS)
+			*stale_ptr = at.ptr;
 	}
 	at = merge_key_at(key, 0);
-	return bcfmt_key_status_text(&ck->set->geo, &at, false);
+	return bcfmt_key_status_text(geo, &at, false);
 }
 
 bcfmt_err predict_spotted(struct check *ck, const struct predict_event *event,
 			  const struct merge_key *key)
 {
+	struct predict_event fresh = *event, stale = *event;
 	uint8_t raw[MERGE_KEY_WORDS * 8];
 	char text[BCFMT_KEY_TEXT_BYTES];
-	enum stale_state stale;
-	const char *status = status_of(ck, event->stage, key, &stale);
-	bcfmt_err err = BCFMT_OK;
+	const char *status = status_of(ck, event->stage, key, &stale.stale_ptr);
+	bcfmt_err err;
 
 	bcfmt_key_text_raw(text, raw, merge_key_raw(key, raw), true);
-	if (stale != STALE_YES) {
-		struct predict_event fresh = *event;
-
-		predict_value(&fresh, text);
-		predict_value(&fresh, status);
-		err = predict_add(ck, &fresh);
-	}
-	if (!err && stale != STALE_NO) {
-		struct predict_event old = *event;
-
-		predict_value(&old, text);
-		predict_value(&old, "stale");
-		err = predict_add(ck, &old);
-	}
-	return err;
+	predict_value(&fresh, text);
+	predict_value(&fresh, status);
+	err = predict_add(ck, &fresh);
+	if (err || !stale.stale_ptr)
+		return err;
+	predict_value(&stale, text);
+	predict_value(&stale, "stale");
+	return predict_add(ck, &stale);
 }
 
 bool predict_is_conflict(const struct bcfmt_set *set, const struct bcfmt_key *key)
@@ -256,8 +240,9 @@ static bcfmt_err check_mark(struct node_events *ne, const struct bcfmt_key *key)
 	unsigned int root_level = set->newest.btree_level & 0xff;
 	/* The root's pointers are marked before any other node is read. */
 	bool is_node_first = node_level + 1 >= root_level && !ne->view->ref->is_root;
-	bool is_stale = bcfmt_gen_after(at->gen, bcfmt_ptr_gen(key->ptr));
-	bool is_newer = !is_stale && (uint8_t)bcfmt_ptr_gen(key->ptr) != at->gen;
+	uint8_t node_gen = __atomic_load_n(&at->gen, __ATOMIC_RELAXED);
+	bool is_stale = bcfmt_gen_after(node_gen, bcfmt_ptr_gen(key->ptr));
+	bool is_newer = !is_stale && (uint8_t)bcfmt_ptr_gen(key->ptr) != node_gen;
 	bcfmt_err err = BCFMT_OK;
 
 	if (is_node_first && is_stale)

@@ -208,7 +208,8 @@ static bcfmt_err check_free(struct check *ck)
 				       .function = "bch_allocator_thread" };
 	bcfmt_err err = BCFMT_OK;
 
-	if (!ck->predict->is_tree_whole || ck->predict->free_buckets > prios)
+	if (!ck->predict->is_tree_whole || !ck->predict->are_buckets_counted ||
+	    ck->predict->free_buckets > prios)
 		return BCFMT_OK;
 	if (ck->predict->free_buckets < prios)
 		err = predict_add(ck, &event);

@@ -211,7 +211,8 @@ bcfmt_err predict_leaf_replay(struct check *ck, const struct bcfmt_node_view *vi
 {
 	struct predict_event event = { .stage = BCFMT_STAGE_REPLAY,
 				       .id = BCFMT_P_NODE_GAP,
-				       .function = "bch_journal_replay",
+				       .function = "bch_btree_insert",
+				       .effect = BCFMT_EFFECT_STOPS_SET,
 				       .is_possible = true,
 				       .is_of_leaf = true };
 	bcfmt_err err;
