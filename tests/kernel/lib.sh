@@ -19,47 +19,33 @@ same() { # what, wanted, got
 	fi
 }
 
-# ---- what our programs say ---------------------------------------------------------------
-# Fields of each JSON line of a kind; "-" where a line has none of the name.
-json() { # file, kind, fields...
-	local file=$1 kind=$2
-	shift 2
-	awk -v kind="$kind" -v names="$*" '
-	function field(name) {
-		if (!match($0, "\"" name "\":(\"[^\"]*\"|[-0-9a-z.]+)"))
-			return "-"
-		return substr($0, RSTART + length(name) + 3, RLENGTH - length(name) - 3)
-	}
-	BEGIN { n = split(names, name, " ") }
-	index($0, "{\"kind\":\"" kind "\"") == 1 {
-		for (i = 1; i <= n; i++)
-			printf "%s%s", field(name[i]), i < n ? " " : "\n"
-	}' "$file" | tr -d '"'
-}
-
 # ---- disks ------------------------------------------------------------------------------
 new_disks() {
 	disk_args=()
 	n_disks=0
 }
 # Sets lun. Kinds: "shared" is not changed, what the guest writes is dropped; "kept" is changed;
-# "out" is made here, with holes where the guest writes zeroes.
+# "discards" too, and can discard (bcache treats a set differently then, so others cannot); "out" is
+# made here, with holes where the guest writes zeroes.
 add_disk() { # kind file [bytes for out, or logical block size]
-	local drive="if=none,id=disk$n_disks,format=raw,file=${2//,/,,}" device=
+	local drive="if=none,id=disk$n_disks,format=raw,file=${2//,/,,}" device=,discard_granularity=0
 	case $1 in
 	shared) drive+=,cache=unsafe,snapshot=on,file.locking=off ;;
 	kept) drive+=,cache=unsafe ;;
+	discards)
+		drive+=,cache=unsafe,discard=unmap
+		device=
+		;;
 	out)
 		rm -f "$2" && truncate -s "$3" "$2" || return
 		drive+=,cache=unsafe,discard=unmap,detect-zeroes=unmap
 		;;
 	esac
-	[ "$1" = out ] || [ -z "${3-}" ] || device=,logical_block_size=$3,physical_block_size=$3
+	[ "$1" = out ] || [ -z "${3-}" ] || device+=,logical_block_size=$3,physical_block_size=$3
 	lun=$n_disks
 	n_disks=$((n_disks + 1))
-	# bcache treats a set differently when its device can discard: none can, unless it is asked for.
 	disk_args+=(-drive "$drive" -device
-		"scsi-hd,drive=disk$lun,bus=scsi.0,channel=0,scsi-id=0,lun=$lun,discard_granularity=0$device")
+		"scsi-hd,drive=disk$lun,bus=scsi.0,channel=0,scsi-id=0,lun=$lun$device")
 }
 
 # ---- boots ------------------------------------------------------------------------------
