@@ -10,6 +10,7 @@
 
 #include "base/checked.h"
 #include "check/check_impl.h"
+#include "check/predict.h"
 
 #define USED_BATCH 256u
 
@@ -79,6 +80,8 @@ static bcfmt_err check_stale(struct leaf_check *lc, const struct bcfmt_extent *e
 					     BCFMT_TEXT("text", extent_text(text, extent)),
 					     BCFMT_U64("stale", extent->stale));
 
+		if (!err)
+			err = predict_too_stale(lc->ck, extent->inode, extent->stale);
 		if (err)
 			return err;
 	}
@@ -235,7 +238,8 @@ bcfmt_err check_leaf(void *arg, const struct bcfmt_node_view *view,
 		 (!view->has_all_history || !view->ref->sectors || view->node->fault ||
 		  view->bad.sectors || view->is_overrun))
 		__atomic_store_n(&lc.ck->is_doubtful, true, __ATOMIC_RELAXED);
-	if (view->lost_sectors)
+	err = predict_leaf_replay(lc.ck, view);
+	if (!err && view->lost_sectors)
 		err = report_lost(&lc, view);
 	for (size_t i = 0; !err && i < n_extents; i++) {
 		if (extents[i].inode != lc.inode)
