@@ -68,59 +68,78 @@ run_damage() {
 	mv "$work/table" "$logs/../damage-$kernel.txt"
 }
 
-# What became of a disk: registered; attached, waiting, running; failed, oopses, hangs; untried.
+# What became of a disk, in the words of a prediction.
 outcome() { # part, role and LUN
 	local word
 	word=$(said "$1" "$2" | sed -n '2{s/ .*//;p;}')
-	if [ -n "$word" ]; then
-		echo "$word"
-	elif said "$1" "$2" | grep -q .; then
-		ending "$1"
-	else
-		echo untried
-	fi
+	case $word in
+	registered | attached) echo registers ;;
+	running) echo uncached ;;
+	waiting) echo waits ;;
+	failed)
+		if lines "$1" "$2" | grep -Eq 'bch_cache_set_error|failed to run cache set'; then
+			echo stops-set
+		else
+			echo refuses-device
+		fi
+		;;
+	*)
+		if said "$1" "$2" | grep -q .; then
+			ending "$1"
+		else
+			echo untried
+		fi
+		;;
+	esac
 }
-# A line of the kernel that a foretold pattern, a format of printk, fits.
-fits() { # line, pattern
-	local regex
-	regex=$(sed 's/[][\.*^$+?(){}|]/\\&/g; s/%[-0-9]*l*[a-zA-Z]*/.*/g' <<<"$2")
-	grep -Eq -- "$regex" <<<"$1"
+# The prediction for a device, and an array in it, one value a line.
+prediction() { # name, disk
+	grep -F "{\"kind\":\"prediction\",\"kernel\":\"$kernel\"," "$shared/$1/check.json" |
+		grep -F "/$2.img\",\"role\""
 }
+values() { # prediction, key
+	sed -n 's/.*"'"$2"'":\[\("\([^"\\]\|\\.\|","\)*"\)\].*/\1/p' <<<"$1" |
+		sed 's/^"//; s/"$//; s/","/\n/g' | sed 's/\\\(.\)/\1/g'
+}
+# Whether a line of the kernel is one of the patterns, which are formats of printk.
+fits() { # line; patterns
+	sed 's/[][\.*^$+?(){}|]/\\&/g; s/%[-0-9]*l*[a-zA-Z]*/.*/g; s/.*/(^|[^0-9A-Za-z])(&)([^0-9A-Za-z]|$)/' |
+		grep . | grep -Eqf - <(echo "$1")
+}
+# What a kernel says when all is well; and the end of the set before comes late.
+harmless='cache_set_free\(\) Cache set|bcache_device_free\(\)|register_cache\(\) registered cache|journal replay done|registered backing device|Caching .* as|invalidating existing data'
+
 check_damage() { # name
-	local name=$1 lun disk role got first foretold pattern
+	local name=$1 lun disk role got first foretold outcomes patterns
 	while read -r lun disk; do
 		role="${disk%%[0-9]*} $lun"
 		got=$(outcome "$name" "$role")
-		first=$(lines "$name" "$role" | grep -E '^bcache: |BUG' | grep -Ev "$harmless" | head -n 1)
-		foretold=-
-		if [ "$disk" = cache ]; then
-			foretold=$(json "$shared/$name/check.json" verdict registers)
-			if [ "$foretold" = true ] && [ "$got" = registered ]; then
-				ok
-			elif [ "$foretold" = false ] && [ "$got" != registered ]; then
-				if sed -n 's/.*"first_messages":\[\([^]]*\).*/\1/p' "$shared/$name/check.json" |
-					sed 's/^"//; s/"$//; s/","/\n/g' | while read -r pattern; do
-					fits "$first" "$pattern" && echo "$pattern"
-				done | grep -q .; then
-					ok
-				else
-					not_ok "$name: first line not foretold: $first"
-				fi
-			else
-				not_ok "$name: foretold $foretold, but $got: $first"
-			fi
-		fi
+		first=$(lines "$name" "$role" | grep '^bcache: ' | grep -Ev "$harmless" | head -n 1)
+		foretold=$(prediction "$name" "$disk")
+		outcomes=$(values "$foretold" outcomes | tr '\n' ' ')
+		patterns=$(values "$foretold" first_lines)
 		{
-			echo "$name $disk foretold=$foretold got=$got first=$first"
+			echo "$name $disk foretold=${outcomes% } got=$got first=$first"
 			lines "$name" "$role" | grep -E '^bcache: |BUG|RIP: 0010|WARNING|^Oops|^Kernel panic' |
 				sed 's/^/    /'
 		} >>"$work/table"
+		[ "$got" != untried ] || continue
+		if [[ " $outcomes" != *" $got "* ]]; then
+			not_ok "$name: $disk: foretold '${outcomes% }', but '$got': $first"
+			continue
+		fi
+		ok
+		case $got in
+		registers | uncached | waits) continue ;;
+		esac
+		if [ -z "$first" ] || fits "$first" <<<"$patterns"; then
+			ok
+		else
+			not_ok "$name: $disk: foretold '$(head -n 3 <<<"$patterns" | tr '\n' ';')', but '$first'"
+		fi
 	done <"$work/$name.disks"
 	if [ "$(ending "$name")" != ends ]; then
-		not_ok "$name: $(ending "$name"), see $logs/$name.log"
 		echo "$name $(ending "$name") after $(grep "^@ $name" "$logs/$name.log" | tail -n 1)" \
 			>>"$work/table"
 	fi
 }
-# What a kernel says when all is well; and the end of the set before comes late.
-harmless='cache_set_free\(\) Cache set|bcache_device_free\(\)|register_cache\(\) registered cache|journal replay done|registered backing device|Caching .* as|invalidating existing data'

@@ -34,7 +34,7 @@ run_images() {
 }
 check_image() { # image
 	local dir=$shared/$1 part=image-$1 inode device sum name
-	same "$1: bcache-fsck" 0 "$(cat "$dir/status")"
+	check_clean "$1" "$dir"
 	check_answer "$part" "$dir" "$work/$part" || return
 	while read -r name device _ _ _ _ sum; do
 		[ "$name" = "$1" ] || continue

@@ -137,32 +137,16 @@ first_job() { # name
 
 # What our programs say about a set after a boot.
 look() { # name, boot
-	local dir=$work/$1 want inode status
+	local dir=$work/$1 want
 	foretell "$dir"
-	if [ "$(cat "$dir/status")" = 0 ]; then
-		ok
-	else
-		not_ok "$1: bcache-fsck exits $(cat "$dir/status") after $2: $(
-			cat "$dir/check.err"
-			json "$dir/check.json" finding code slug message | head -n 3)"
+	check_clean "$1 after $2" "$dir"
+	if [ "$1" = busy ]; then
+		# What the kernel was cut off from, only the next kernel can tell.
+		export_volume "$dir" 0 "$dir/want0" || not_ok "busy: no export after $2"
 	fi
 	for want in "$dir"/want?; do
-		inode=${want##*want}
-		"$dump" export --device "$inode" -o "$dir/export" "$dir"/cache.img "$dir"/backing?.img \
-			>"$dir/export.out" 2>&1 </dev/null
-		status=$?
-		if [ "$1" = busy ]; then
-			# What the kernel was cut off from, only the next kernel can tell.
-			cp --sparse=always "$dir/export" "$want"
-		fi
-		if [ $status = 0 ] && cmp "$dir/export" "$want" >"$dir/export.cmp" 2>&1; then
-			ok
-		else
-			not_ok "$1: export of inode $inode after $2: exit $status $(
-				tail -n 1 "$dir/export.out") $(head -n 1 "$dir/export.cmp")"
-		fi
+		check_export "$1 after $2" "$dir" "${want##*want}" "$want"
 	done
-	rm -f "$dir/export"
 }
 # The same as what the kernel says then.
 compare() { # name, boot

@@ -53,6 +53,36 @@ inodes() { # folder
 	json "$1/check.json" verdict_device inode | sort -n
 }
 
+check_clean() { # what, folder
+	if [ "$(cat "$2/status")" = 0 ]; then
+		ok
+	else
+		not_ok "$1: bcache-fsck exits $(cat "$2/status"): $(
+			cat "$2/check.err"
+			json "$2/check.json" finding code slug message | head -n 3)"
+	fi
+}
+export_volume() { # folder, inode, file
+	local images=("$1/cache.img") backing
+	for backing in "$1"/backing?.img; do
+		[ -e "$backing" ] && images+=("$backing")
+	done
+	rm -f "$3"
+	"$dump" export --device "$2" -o "$3" "${images[@]}" >"$1/export.out" 2>&1 </dev/null
+}
+check_export() { # what, folder, inode, file that it has to equal
+	local status
+	export_volume "$2" "$3" "$2/export"
+	status=$?
+	if [ $status = 0 ] && cmp "$2/export" "$4" >"$2/export.cmp" 2>&1; then
+		ok
+	else
+		not_ok "$1: export of inode $3: exit $status $(
+			tail -n 1 "$2/export.out") $(head -n 1 "$2/export.cmp")"
+	fi
+	rm -f "$2/export"
+}
+
 # The job that registers a set which foretell has seen, and brings out its keys and volumes.
 job_to_ask() { # folder, where to, kind of disks [logical block size]
 	local dir=$1 to=$2 backing inode
