@@ -8,7 +8,7 @@
 ## make check-crash      every state a power cut could leave, from a log of real writes
 ## make check-kernel     real kernels in QEMU register what we made, and damage as foretold
 ## make check-NAME       one ring: floors symbols man tools unit cases transcripts images super
-##                       bad-input crash-sample fuzz install
+##                       make bad-input crash-sample fuzz install
 ## make fuzz             libFuzzer with clang, TIME=300 seconds a target, corpus in build/corpus
 ## make lib, programs    only these
 ## make deps             install what is missing, nothing else
@@ -64,7 +64,7 @@ say      = $(if $(V),,@printf '  %-4s %s\n' $(1) $(@:$(B)/%=%);)
 
 # ---- our flags; CPPFLAGS, CFLAGS, LDFLAGS and LDLIBS stay the user's and come after --------
 # pkg-config is asked when a recipe first needs the answer, so that `make deps` can install it.
-pkgs     := libisal uuid jansson
+pkgs     := libisal uuid blkid jansson
 once      = $(eval $(1) := $(shell $(2)))$($(1))
 pkg_c     = $(call once,pkg_c,$(PKG_CONFIG) --cflags $(pkgs) 2>/dev/null)
 pkg_l     = $(call once,pkg_l,$(PKG_CONFIG) --libs $(pkgs) 2>/dev/null)
@@ -211,7 +211,7 @@ $(fuzzers): %: %.o $(B)/libbcfmt.a
 # ---- tests, in rings --------------------------------------------------------------------
 # Each ring ends with "NAME: N passed, N failed"; check adds them up.
 rings := check-floors check-symbols check-man check-tools check-unit check-cases \
-         check-transcripts check-images check-super check-bad-input check-crash-sample \
+         check-transcripts check-images check-super check-make check-bad-input check-crash-sample \
          check-fuzz check-install
 ring   = $(q)B='$(B)' tests/tools/ring $@
 jobs   = $(if $(findstring j,$(filter-out --%,$(MAKEFLAGS))),,-j$(shell nproc))
@@ -256,6 +256,8 @@ check-images: programs
 	$(ring) tests/tools/check-images
 check-super: programs
 	$(ring) tests/tools/check-super
+check-make: programs
+	$(ring) tests/tools/check-make
 # Every state of the log takes minutes; a part of them is enough for every day.
 check-crash: programs $(crash_log)
 	$(ring) tests/tools/check-crash $(crash_log)
