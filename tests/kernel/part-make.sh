@@ -22,11 +22,11 @@ sets_to_make() {
 		bucket-32M   20G     16M      4096  -b 32M --writeback
 		two          64M     16M,12M  512   -b 64k --writeback
 		offset       64M     16M      4096  -b 64k --writeback -o 2048
-		label        64M     16M      512   -b 128k --writeback --label volume
+		label        80M     16M      512   -b 128k --writeback --label volume
 		discard      32M     16M      512   -b 32k --writeback --discard
 		fifo         40M     16M      4096  -b 64k --writeback --cache_replacement_policy=fifo
 		random       40M     16M      512   -b 64k --cache_replacement_policy=random
-		overfull     6M      32M      4096  -b 8k
+		overfull     32M     64M      4096  -b 16k
 		odd          40001K  15003K   512   -b 16k --writeback
 		sectors-4k   64M     16M      4096  -b 64k --writeback
 		flash        64M     16M      512   -b 32k --writeback
@@ -48,7 +48,10 @@ sector_size() { # name
 is_again() { # name
 	[[ $1 == again* ]]
 }
-again_uuid=6f2d7a10-9b1c-4f63-8f0e-3b5a4c1d2e7f
+set_uuid() { # name
+	[ "$1" = again ] && echo 6f2d7a10-9b1c-4f63-8f0e-3b5a4c1d2e7f ||
+		echo 0b3c9d52-7e41-4a6f-9a15-c2d84e6f7b90
+}
 writes() { # name
 	case $1 in
 	bucket-4k) echo 3000 ;;
@@ -76,7 +79,7 @@ make_set() { # name
 	read -ra args <<<"$rest"
 	[[ $rest != *'-o '* ]] || offset=2048
 	if is_again "$name"; then
-		args+=(--cset-uuid "$again_uuid")
+		args+=(--cset-uuid "$(set_uuid "$name")")
 		if [ -e "$dir/cache.img" ]; then
 			args+=(--wipe-bcache)
 			[ "$name" != again-other ] || args[1]=64k
@@ -96,7 +99,7 @@ make_set() { # name
 	if "$make_bcache" "${args[@]}" >"$dir/make.out" 2>&1 </dev/null; then
 		ok
 	else
-		not_ok "$name: make-bcache ${args[*]} fails: $(tail -n 1 "$dir/make.out")"
+		not_ok "$name: make-bcache ${args[*]} fails: $(head -n 3 "$dir/make.out")"
 		return 1
 	fi
 }
@@ -163,25 +166,27 @@ compare() { # name, boot
 }
 
 run_make() {
-	local name boot n=0
+	local name boot n made=()
 	seed=100
 	new_disks
 	for name in "${make_sets[@]}"; do
 		mkdir "$work/$name"
-		make_set "$name" || return
+		make_set "$name" || continue
+		made+=("$name")
 		first_job "$name" >"$work/make1-$name.job"
 		! is_again "$name" || echo 'stop set' >>"$work/make1-$name.job"
 	done
-	run_parts make1 "${make_sets[@]/#/make1-}"
-	for name in "${make_sets[@]}"; do
+	run_parts make1 "${made[@]/#/make1-}"
+	for name in "${made[@]}"; do
 		check_part "make1-$name"
 	done
 
 	for boot in make2 make3; do
 		new_disks
-		for name in "${make_sets[@]}"; do
+		for name in "${made[@]}"; do
 			if [ $boot = make2 ] && is_again "$name"; then
-				make_set "$name" || return
+				# A failure shows in what the kernel says next.
+				make_set "$name"
 				first_job "$name" >"$work/$boot-$name.job"
 				continue
 			fi
@@ -196,8 +201,8 @@ run_make() {
 				[[ $name != bucket-* ]] || echo 'stop set'
 			fi >>"$work/$boot-$name.job"
 		done
-		run_parts $boot "${make_sets[@]/#/$boot-}"
-		for name in "${make_sets[@]}"; do
+		run_parts $boot "${made[@]/#/$boot-}"
+		for name in "${made[@]}"; do
 			if [ $boot = make2 ] && is_again "$name"; then
 				check_part "$boot-$name"
 			else

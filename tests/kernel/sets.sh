@@ -74,11 +74,12 @@ check_export() { # what, folder, inode, file that it has to equal
 	local status
 	export_volume "$2" "$3" "$2/export"
 	status=$?
-	if [ $status = 0 ] && cmp "$2/export" "$4" >"$2/export.cmp" 2>&1; then
+	if [ $status != 0 ]; then
+		not_ok "$1: export of inode $3: exit $status: $(tail -n 1 "$2/export.out")"
+	elif cmp "$2/export" "$4" >"$2/export.out" 2>&1; then
 		ok
 	else
-		not_ok "$1: export of inode $3: exit $status $(
-			tail -n 1 "$2/export.out") $(head -n 1 "$2/export.cmp")"
+		not_ok "$1: export of inode $3: $(cat "$2/export.out")"
 	fi
 	rm -f "$2/export"
 }
