@@ -21,14 +21,16 @@ is_worked_on() { # name
 }
 
 prepare_write() { # names
-	local name args
+	local name args seed=0
 	write_sets=()
 	while read -r name args; do
+		# Other uuids: the sets run side by side.
+		seed=$((seed + 1))
 		if [ $# = 0 ] || [[ " $* " == *" $name "* ]]; then
 			write_sets+=("$name")
 			mkdir "$shared/$name" || return
 			read -ra args <<<"$args"
-			"$gen_cache" "${args[@]}" --data "$shared/$name" >"$shared/$name/sums" || return
+			"$gen_cache" "${args[@]}" --seed $seed --data "$shared/$name" >"$shared/$name/sums" || return
 			foretell "$shared/$name"
 		fi
 	done < <(sets_to_write)
