@@ -7,8 +7,8 @@
 ## make check-sanitize   the same under AddressSanitizer and UndefinedBehaviorSanitizer
 ## make check-crash      every state a power cut could leave, from a log of real writes
 ## make check-kernel     real kernels in QEMU register what we made, and damage as foretold
-## make check-NAME       one ring: floors symbols man tools unit cases transcripts images super
-##                       make bad-input crash-sample fuzz install
+## make check-NAME       one ring: floors symbols man tools unit cases generated transcripts images
+##                       super make bad-input crash-sample fuzz install
 ## make fuzz             libFuzzer with clang, TIME=300 seconds a target, corpus in build/corpus
 ## make lib, programs    only these
 ## make deps             install what is missing, nothing else
@@ -109,6 +109,7 @@ cli_src := $(wildcard libformat/cli/*.c)                         # 8 helpers of 
 
 lib_map     := libformat/libbcfmt.map
 lib_headers := $(wildcard libformat/include/bcfmt/*.h libformat/include/bcfmt/*.def)
+lib_man5    := $(wildcard libformat/man/*.5)
 lib_man7    := $(wildcard libformat/man/*.7)
 
 programs := $(patsubst %/main.c,%,$(wildcard $(addsuffix /main.c,make-bcache bcache-fsck bcache-dump)))
@@ -211,8 +212,8 @@ $(fuzzers): %: %.o $(B)/libbcfmt.a
 # ---- tests, in rings --------------------------------------------------------------------
 # Each ring ends with "NAME: N passed, N failed"; check adds them up.
 rings := check-floors check-symbols check-man check-tools check-unit check-cases \
-         check-transcripts check-images check-super check-make check-bad-input check-crash-sample \
-         check-fuzz check-install
+         check-generated check-transcripts check-images check-super check-make check-bad-input \
+         check-crash-sample check-fuzz check-install
 ring   = $(q)B='$(B)' tests/tools/ring $@
 jobs   = $(if $(findstring j,$(filter-out --%,$(MAKEFLAGS))),,-j$(shell nproc))
 
@@ -250,6 +251,8 @@ check-unit: $(units)
 	$(ring) tests/tools/run-unit $(B)/logs $(units)
 check-cases: programs $(tools)
 	$(ring) tests/cases/run-cases
+check-generated: programs $(tools)
+	$(ring) tests/tools/check-generated
 check-transcripts: programs $(tools)
 	$(ring) tests/cli/run-transcripts
 check-images: programs
@@ -276,11 +279,13 @@ kernel-deps:
 
 # ---- install ----------------------------------------------------------------------------
 .PHONY: install uninstall
-inst_dirs  = $(SBINDIR) $(LIBDIR) $(PKGCONFDIR) $(INCLUDEDIR)/bcfmt $(MANDIR)/man7 $(MANDIR)/man8 $(COMPDIR)
+inst_dirs  = $(SBINDIR) $(LIBDIR) $(PKGCONFDIR) $(INCLUDEDIR)/bcfmt \
+             $(addprefix $(MANDIR)/,man5 man7 man8) $(COMPDIR)
 inst_progs = $(programs) $(if $(filter bcache-fsck,$(programs)),fsck.bcache)
 installed  = $(foreach p,$(inst_progs),$(SBINDIR)/$(p) $(MANDIR)/man8/$(p).8 $(COMPDIR)/$(p)) \
              $(addprefix $(INCLUDEDIR)/bcfmt/,$(notdir $(lib_headers))) $(PKGCONFDIR)/libbcfmt.pc \
              $(addprefix $(LIBDIR)/libbcfmt,.a .so .so.$(SOMAJOR) .so.$(VERSION)) \
+             $(addprefix $(MANDIR)/man5/,$(notdir $(lib_man5))) \
              $(addprefix $(MANDIR)/man7/,$(notdir $(lib_man7)))
 install: all
 	$(q)$(INSTALL) -d $(addprefix $(DESTDIR),$(inst_dirs))
@@ -291,6 +296,7 @@ install: all
 	$(q)ln -sf libbcfmt.so.$(SOMAJOR) $(DESTDIR)$(LIBDIR)/libbcfmt.so
 	$(q)$(INSTALL) -m 644 $(lib_headers) $(DESTDIR)$(INCLUDEDIR)/bcfmt
 	$(q)$(INSTALL) -m 644 $(B)/libbcfmt.pc $(DESTDIR)$(PKGCONFDIR)
+	$(q)$(INSTALL) -m 644 $(lib_man5) $(DESTDIR)$(MANDIR)/man5
 	$(q)$(INSTALL) -m 644 $(lib_man7) $(DESTDIR)$(MANDIR)/man7
 	$(q)for p in $(programs); do \
 	  $(INSTALL) -m 644 $$p/$$p.8 $(DESTDIR)$(MANDIR)/man8/$$p.8 && \
@@ -304,7 +310,7 @@ endif
 uninstall:
 	$(q)rm -f $(addprefix $(DESTDIR),$(installed))
 	$(q)for d in $(addprefix $(DESTDIR),$(INCLUDEDIR)/bcfmt $(PKGCONFDIR) $(COMPDIR) $(dir $(COMPDIR)) \
-	  $(MANDIR)/man7 $(MANDIR)/man8); do rmdir "$$d" 2>/dev/null || :; done
+	  $(addprefix $(MANDIR)/,man5 man7 man8)); do rmdir "$$d" 2>/dev/null || :; done
 
 # ---- the rest ---------------------------------------------------------------------------
 .PHONY: clean help format man

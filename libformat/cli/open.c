@@ -36,8 +36,8 @@ static bcfmt_err find_doubles(const struct cli_open_params *params)
 static bcfmt_err open_one(struct bcfmt_ctx *ctx, const struct cli_open_params *params, size_t i,
 			  struct bcfmt_dev **out)
 {
-	unsigned int flags = params->flags | (params->is_in_use_ok ? BCFMT_OPEN_IN_USE_OK : 0);
 	const char *path = params->paths[i];
+	unsigned int flags = params->flags | (params->is_in_use_ok ? BCFMT_OPEN_IN_USE_OK : 0);
 	struct bcfmt_dev *dev;
 	struct bcfmt_dev *mapped;
 	bcfmt_err err;

@@ -11,7 +11,7 @@ struct cli_open_params {
 	const char *const *paths;
 	size_t n_paths;
 	unsigned int flags;	     /* BCFMT_OPEN_WRITE, BCFMT_OPEN_EXCLUSIVE */
-	bool is_in_use_ok;	     /* --force: also a device that the kernel holds */
+	bool is_in_use_ok;	     /* --force: also read a device that the kernel holds */
 	const char *const *bad_maps; /* ddrescue mapfiles, one a device from the first on */
 	size_t n_bad_maps;	     /* at most n_paths, else E_ARG */
 };

@@ -278,6 +278,11 @@ static bcfmt_err check_allowed(const struct bcfmt_undo_file *file, bool is_force
 		uint64_t doubtful = sectors[BCFMT_UNDO_AHEAD] + sectors[BCFMT_UNDO_FOREIGN];
 
 		*differing += sectors[BCFMT_UNDO_WRITTEN] + doubtful;
+		if (device->is_guess && sectors[BCFMT_UNDO_WRITTEN] && !is_forced)
+			return bcfmt_fail(file->ctx, BCFMT_E_ARG,
+					  "%s: neither contents nor name tell which device of the"
+					  " undo file it is",
+					  device->dev->name);
 		if (doubtful && !is_forced)
 			return bcfmt_fail(file->ctx, BCFMT_E_ARG,
 					  "%s: %" PRIu64 " sectors were changed since, the first"

@@ -118,6 +118,7 @@ struct undo_file_device {
 	uint64_t n_extents;
 	bool has_super_sector; /* it is saved */
 	struct bcfmt_dev *dev; /* borrowed; NULL until matched */
+	bool is_guess;	       /* another dev would have fitted as well */
 	struct bcfmt_undo_tally tally;
 	uint64_t differing_outside_super; /* sectors */
 };

@@ -21,7 +21,9 @@ struct match {
 	size_t n_devs;
 	uint8_t *fits;	/* enum fit: of device i of the file and dev j at i * n_devs + j */
 	size_t *owner;	/* of each dev: a device of the file, or NOBODY */
+	size_t *before; /* a copy of owner */
 	bool *is_tried; /* of each dev, in one search */
+	bool *is_known; /* of each dev: not by its contents alone */
 };
 
 static struct undo_file_device *device_at(const struct match *match, size_t i)
@@ -95,7 +97,22 @@ static bool has_base_name(const struct match *match, size_t i, size_t j)
 
 typedef bool (*alike_fn)(const struct match *match, size_t i, size_t j);
 
-/* Those that fit, and are alike besides. */
+/* The only one on both sides that is alike. */
+static bool is_only_alike(const struct match *match, size_t i, size_t j, alike_fn is_alike)
+{
+	size_t k;
+
+	for (k = 0; k < match->file->devices.n; k++)
+		if (k != i && has_size(match, k, j) && !has_dev(match, k) && is_alike(match, k, j))
+			return false;
+	for (k = 0; k < match->n_devs; k++)
+		if (k != j && has_size(match, i, k) && match->owner[k] == NOBODY &&
+		    is_alike(match, i, k))
+			return false;
+	return true;
+}
+
+/* Those that fit, and are alike besides as no others are. */
 static bcfmt_err take_fits(struct match *match, alike_fn is_alike)
 {
 	size_t i, j;
@@ -105,13 +122,15 @@ static bcfmt_err take_fits(struct match *match, alike_fn is_alike)
 			bool is_fit = false;
 			bcfmt_err err;
 
-			if (match->owner[j] != NOBODY || !is_alike(match, i, j))
+			if (match->owner[j] != NOBODY || !is_alike(match, i, j) ||
+			    !is_only_alike(match, i, j, is_alike))
 				continue;
 			err = find_fit(match, i, j, &is_fit);
 			if (err)
 				return err;
 			if (is_fit)
 				match->owner[j] = i;
+			match->is_known[j] = is_fit;
 		}
 	}
 	return BCFMT_OK;
@@ -175,6 +194,39 @@ static bcfmt_err find_devs(struct match *match)
 	return BCFMT_OK;
 }
 
+/*
+ * Looks whether device i, which has dev j, could as well have another, with all others finding
+ * theirs: then it is only the order that says which.
+ */
+static bcfmt_err find_other(struct match *match, size_t i, size_t j, bool *is_found)
+{
+	uint8_t *fit = &match->fits[i * match->n_devs + j];
+	bcfmt_err err;
+
+	memcpy(match->before, match->owner, match->n_devs * sizeof(*match->owner));
+	memcpy(match->is_tried, match->is_known, match->n_devs * sizeof(*match->is_known));
+	match->owner[j] = NOBODY;
+	*fit = FIT_NO;
+	err = find_dev(match, i, is_found);
+	*fit = FIT_YES;
+	memcpy(match->owner, match->before, match->n_devs * sizeof(*match->owner));
+	return err;
+}
+
+static bcfmt_err find_guesses(struct match *match)
+{
+	bcfmt_err err = BCFMT_OK;
+	size_t j;
+
+	for (j = 0; j < match->n_devs && !err; j++) {
+		size_t i = match->owner[j];
+
+		if (i != NOBODY && !match->is_known[j])
+			err = find_other(match, i, j, &device_at(match, i)->is_guess);
+	}
+	return err;
+}
+
 /* ---- what fits nowhere ---- */
 
 static bool is_same_uuid(const struct bcfmt_undo_ident *a, const struct bcfmt_undo_ident *b)
@@ -211,21 +263,6 @@ static bool is_last_of_size(const struct match *match, size_t i, size_t j)
 	return true;
 }
 
-/* The only one on both sides that is alike. */
-static bool is_only_alike(const struct match *match, size_t i, size_t j, alike_fn is_alike)
-{
-	size_t k;
-
-	for (k = 0; k < match->file->devices.n; k++)
-		if (k != i && has_size(match, k, j) && !has_dev(match, k) && is_alike(match, k, j))
-			return false;
-	for (k = 0; k < match->n_devs; k++)
-		if (k != j && has_size(match, i, k) && match->owner[k] == NOBODY &&
-		    is_alike(match, i, k))
-			return false;
-	return true;
-}
-
 static void take_alike(struct match *match)
 {
 	static const alike_fn ways[] = { has_name, has_base_name, has_uuid, is_last_of_size };
@@ -236,8 +273,10 @@ static void take_alike(struct match *match)
 			for (j = 0; j < match->n_devs; j++) {
 				if (match->owner[j] == NOBODY && !has_dev(match, i) &&
 				    has_size(match, i, j) && ways[way](match, i, j) &&
-				    is_only_alike(match, i, j, ways[way]))
+				    is_only_alike(match, i, j, ways[way])) {
 					match->owner[j] = i;
+					match->is_known[j] = true;
+				}
 			}
 		}
 	}
@@ -314,8 +353,12 @@ static bcfmt_err find_all(struct match *match)
 		return err;
 	take_alike(match);
 	err = check_devs(match);
-	for (i = 0; !err && i < match->file->devices.n; i++)
+	for (i = 0; !err && i < match->file->devices.n; i++) {
 		device_at(match, i)->dev = NULL;
+		device_at(match, i)->is_guess = false;
+	}
+	if (!err)
+		err = find_guesses(match);
 	for (j = 0; !err && j < match->n_devs; j++)
 		if (match->owner[j] != NOBODY)
 			device_at(match, match->owner[j])->dev = match->devs[j];
@@ -336,13 +379,17 @@ bcfmt_err bcfmt_undo_file_match(struct bcfmt_undo_file *file, struct bcfmt_dev *
 	/* One more of each: there may be no device at all. */
 	match.fits = calloc(file->devices.n * n_devs + 1, sizeof(*match.fits));
 	match.owner = calloc(n_devs + 1, sizeof(*match.owner));
+	match.before = calloc(n_devs + 1, sizeof(*match.before));
 	match.is_tried = calloc(n_devs + 1, sizeof(*match.is_tried));
-	if (match.fits && match.owner && match.is_tried)
+	match.is_known = calloc(n_devs + 1, sizeof(*match.is_known));
+	if (match.fits && match.owner && match.before && match.is_tried && match.is_known)
 		err = find_all(&match);
 	else
 		err = bcfmt_fail(file->ctx, BCFMT_E_NOMEM, "%s: out of memory", file->store->name);
 	free(match.fits);
 	free(match.owner);
+	free(match.before);
 	free(match.is_tried);
+	free(match.is_known);
 	return err;
 }

@@ -490,6 +490,11 @@ struct bcfmt_dev *bcfmt_undo_file_dev(const struct bcfmt_undo_file *file, size_t
 	return undo_file_device_at(file, i)->dev;
 }
 
+bool bcfmt_undo_file_is_guess(const struct bcfmt_undo_file *file, size_t i)
+{
+	return undo_file_device_at(file, i)->is_guess;
+}
+
 const struct bcfmt_undo_tally *bcfmt_undo_file_tally(const struct bcfmt_undo_file *file, size_t i)
 {
 	return &undo_file_device_at(file, i)->tally;

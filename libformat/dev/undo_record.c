@@ -11,6 +11,7 @@
 
 #include "base/bytes.h"
 #include "base/checked.h"
+#include "ondisk/super.h"
 
 /* Offsets in a header. */
 #define CSUM_AT 8u /* of all bytes behind it */
@@ -190,9 +191,9 @@ uint64_t undo_zero_csum(void)
 
 static bool has_super_magic(const struct bcfmt_super *super)
 {
-	/* The sizes do not matter for the magic. */
-	return !(bcfmt_super_faults(super, UINT64_MAX, BCFMT_SECTOR_BYTES, BCFMT_SUPER_BYTES) &
-		 BCFMT_SUPER_BAD_MAGIC);
+	static const uint8_t magic[] = DISK_SUPER_MAGIC;
+
+	return !memcmp(super->magic, magic, sizeof(magic));
 }
 
 void undo_ident_of(const uint8_t *raw, struct bcfmt_undo_ident *ident)

@@ -130,7 +130,7 @@ static void cut_text(char text[BCFMT_UNDO_TEXT_BYTES], const char *whole)
 	memcpy(text, whole, strnlen(whole, BCFMT_UNDO_TEXT_BYTES - 1));
 }
 
-/* What a file without it lacks was never used. */
+/* The whole of it before the first record. A file without it was never used. */
 static bcfmt_err begin(struct bcfmt_undo *undo, const char *reason)
 {
 	time_t now = time(NULL);
@@ -139,16 +139,17 @@ static bcfmt_err begin(struct bcfmt_undo *undo, const char *reason)
 		.version = UNDO_VERSION,
 		.created_seconds = now > 0 ? (uint64_t)now : 0,
 	};
-	uint8_t raw[UNDO_HEADER_BYTES];
 	bcfmt_err err;
 
 	cut_text(header.reason, reason);
 	cut_text(header.program_version, bcfmt_version());
 	uuid_generate(undo->id);
-	undo_header_encode(&header, undo->id, raw);
 	undo->next_bytes = UNDO_RECORDS_AT;
 	undo->next_mark = 1;
-	err = put_at(undo, 0, raw, sizeof(raw));
+	/* Zeros up to there, so that a file that is shorter has lost something. */
+	memset(undo->piece, 0, UNDO_RECORDS_AT);
+	undo_header_encode(&header, undo->id, undo->piece);
+	err = put_at(undo, 0, undo->piece, UNDO_RECORDS_AT);
 	return err ? err : mark(undo, false);
 }
 

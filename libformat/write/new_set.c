@@ -75,27 +75,29 @@ static bcfmt_err fill_super(struct bcfmt_ctx *ctx, uint64_t dev_bytes,
 	return BCFMT_OK;
 }
 
-/* Buckets that a kernel wants without any use: for a prio chain, and for new nodes. */
+/*
+ * Buckets that a kernel wants without any use: for a prio chain, and for new nodes, of which
+ * kernels before 6.16 want as many as there are journal buckets, which are never more.
+ */
 static uint64_t reserve_of(const struct bcfmt_new_set *set)
 {
-	uint64_t btree = clamp_u64(set->geo.nbuckets >> 7, BTREE_RESERVE_MIN, BTREE_RESERVE_MAX);
-
-	return set->prio_buckets + max_u64(btree, set->geo.journal_buckets);
+	return set->prio_buckets +
+	       clamp_u64(set->geo.nbuckets >> 7, BTREE_RESERVE_MIN, BTREE_RESERVE_MAX);
 }
 
 static bcfmt_err check_super(struct bcfmt_ctx *ctx, uint64_t dev_bytes,
 			     uint32_t logical_block_bytes, const struct bcfmt_super *super)
 {
-	uint32_t faults = bcfmt_super_faults(super, dev_bytes, logical_block_bytes, PAGE_BYTES);
+	const char *why = write_super_refusal(
+		bcfmt_super_faults(super, dev_bytes, logical_block_bytes, PAGE_BYTES));
 
-	if (!faults)
+	if (!why)
 		return BCFMT_OK;
 	return bcfmt_fail(ctx, BCFMT_E_ARG,
 			  "no kernel registers a cache of %" PRIu64 " buckets of %" PRIu32
-			  " sectors with blocks of %u on a device of %" PRIu64
-			  " bytes: it breaks superblock rules 0x%x",
+			  " sectors with blocks of %u on a device of %" PRIu64 " bytes: %s",
 			  super->nbuckets_or_data_offset, super->bucket_sectors,
-			  super->block_sectors, dev_bytes, faults);
+			  super->block_sectors, dev_bytes, why);
 }
 
 bcfmt_err bcfmt_new_set_plan(struct bcfmt_ctx *ctx, uint64_t dev_bytes,

@@ -311,6 +311,28 @@ Test(undo, what_is_there_is_not_overwritten)
 	cr_expect_eq(stat("here", &st), 0);
 }
 
+/* As a power cut leaves it that comes right behind the begin. */
+Test(undo, a_file_with_nothing_in_it)
+{
+	char path[HELP_PATH_BYTES];
+	struct bcfmt_undo *undo;
+	struct bcfmt_undo_file *file;
+	struct bcfmt_dev *dev = help_mem(8192, 1);
+
+	cr_assert_eq(bcfmt_undo_create(help_ctx, help_path(path, "new"), "x", &undo), BCFMT_OK);
+	bcfmt_undo_free(undo);
+	cr_assert_eq(bcfmt_undo_file_open(help_ctx, path, &file), BCFMT_OK, "%s",
+		     bcfmt_ctx_fault(help_ctx));
+	cr_expect_eq(bcfmt_undo_file_info(file)->n_devices, 0);
+	cr_expect_eq(bcfmt_undo_file_info(file)->records, 0);
+	cr_expect_not(bcfmt_undo_file_info(file)->is_complete);
+	cr_assert_eq(bcfmt_undo_file_match(file, &dev, 1), BCFMT_OK);
+	cr_assert_eq(bcfmt_undo_file_check(file, NULL, NULL), BCFMT_OK);
+	cr_expect_eq(bcfmt_undo_file_apply(file, 0), BCFMT_OK);
+	bcfmt_undo_file_free(file);
+	bcfmt_dev_free(dev);
+}
+
 /* A file that cannot be begun does not stay. */
 Test(undo, no_room_for_the_begin)
 {
@@ -320,7 +342,7 @@ Test(undo, no_room_for_the_begin)
 	cr_assert_eq(bcfmt_dev_mem(help_ctx, "small", NULL, 100, &store), BCFMT_OK);
 	cr_expect_eq(bcfmt_undo_create_on(help_ctx, store, "x", &undo), BCFMT_E_RANGE);
 	cr_expect_null(undo);
-	help_expect_fault("small: sector 0: cannot write 512 bytes");
+	help_expect_fault("small: sector 0: cannot write 12288 bytes");
 	bcfmt_dev_free(store);
 }
 
@@ -433,6 +455,52 @@ Test(undo, what_a_failed_write_left)
 	cr_expect(help_holds(dev, before));
 	bcfmt_undo_free(undo);
 	free(before);
+	bcfmt_dev_free(dev);
+	bcfmt_dev_free(store);
+}
+
+/* Whoever cancels gets devices as they are; what began to be put back is not left in the middle. */
+Test(undo, cancelled)
+{
+	volatile int is_cancelled = 0;
+	struct bcfmt_ctx_params params = { .threads = 1, .cancelled = &is_cancelled };
+	struct bcfmt_dev *store, *dev;
+	struct bcfmt_undo *undo;
+	struct bcfmt_undo_file *file;
+	struct bcfmt_ctx *ctx;
+	uint8_t *before, *after;
+
+	cr_assert_eq(bcfmt_ctx_new(&params, &ctx), BCFMT_OK);
+	store = help_store();
+	dev = help_mem(DEV_BYTES, 1);
+	before = help_copy(dev);
+	cr_assert_eq(bcfmt_undo_create_on(ctx, store, "x", &undo), BCFMT_OK);
+	help_change(undo, dev, 0, 65536, 2);
+	cr_assert_eq(bcfmt_undo_finish(undo), BCFMT_OK);
+	bcfmt_undo_free(undo);
+	after = help_copy(dev);
+	is_cancelled = 1;
+	cr_expect_eq(bcfmt_undo_file_open_dev(ctx, store, &file), BCFMT_E_CANCELLED);
+	cr_expect_null(file);
+	is_cancelled = 0;
+	cr_assert_eq(bcfmt_undo_file_open_dev(ctx, store, &file), BCFMT_OK);
+	is_cancelled = 1;
+	cr_expect_eq(bcfmt_undo_file_match(file, &dev, 1), BCFMT_E_CANCELLED);
+	is_cancelled = 0;
+	cr_assert_eq(bcfmt_undo_file_match(file, &dev, 1), BCFMT_OK);
+	is_cancelled = 1;
+	cr_expect_eq(bcfmt_undo_file_check(file, NULL, NULL), BCFMT_E_CANCELLED);
+	cr_expect_eq(bcfmt_undo_file_apply(file, 0), BCFMT_E_ARG);
+	cr_expect(help_holds(dev, after));
+	is_cancelled = 0;
+	cr_assert_eq(bcfmt_undo_file_check(file, NULL, NULL), BCFMT_OK);
+	is_cancelled = 1;
+	cr_expect_eq(bcfmt_undo_file_apply(file, 0), BCFMT_OK);
+	cr_expect(help_holds(dev, before));
+	bcfmt_undo_file_free(file);
+	bcfmt_ctx_free(ctx);
+	free(before);
+	free(after);
 	bcfmt_dev_free(dev);
 	bcfmt_dev_free(store);
 }

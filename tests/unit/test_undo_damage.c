@@ -161,6 +161,21 @@ Test(undo_damage, marks)
 	cr_expect_eq(put_back(saved, saved_bytes, before, then), BCFMT_OK);
 }
 
+/* The mark that was being written when the power went is garbage: the other one is there. */
+Test(undo_damage, a_mark_on_its_way)
+{
+	uint8_t then[DEV_BYTES];
+
+	for (size_t i = 0; i < N_BATCHES; i++) {
+		/* The first mark has index 1 and an odd place. */
+		memset(batches[i].file + (i % 2 ? 8192 : 4096), 0xe5, 512);
+		cr_expect_eq(put_back(batches[i].file, batches[i].end_bytes, batches[i].device,
+				      then),
+			     BCFMT_OK, "batch %zu: %s", i, bcfmt_ctx_fault(help_ctx));
+		cr_expect_arr_eq(then, before, DEV_BYTES);
+	}
+}
+
 /* What was cut off may have been the account of writes that were made. */
 Test(undo_damage, every_length, .timeout = 120)
 {

@@ -110,6 +110,8 @@ Test(undo_match, contents_count_and_not_names)
 	devs[1] = renamed(2, "sdb");
 	devs[2] = renamed(0, "sdc");
 	expect_match(devs, 3, (struct bcfmt_dev *[]){ devs[2], devs[0], devs[1] });
+	for (size_t i = 0; i < 3; i++)
+		cr_expect_not(bcfmt_undo_file_is_guess(scene.file, i));
 	put_back();
 	cr_expect(help_holds(devs[0], scene.before[1]));
 	cr_expect(help_holds(devs[1], scene.before[2]));
@@ -142,11 +144,72 @@ Test(undo_match, names_where_contents_do_not_tell)
 	expect_match(devs, 3, (struct bcfmt_dev *[]){ devs[2], devs[1], devs[0] });
 	for (size_t i = 0; i < 3; i++)
 		bcfmt_dev_free(devs[i]);
+	/* A name that two of them have is none. */
+	devs[0] = named("one/sdb", scene.before[0], DEV_BYTES);
+	devs[1] = named("two/sdb", scene.before[0], DEV_BYTES);
+	devs[2] = named("one/sda", scene.before[0], DEV_BYTES);
+	expect_match(devs, 3, (struct bcfmt_dev *[]){ devs[2], devs[0], devs[1] });
+	for (size_t i = 0; i < 3; i++) {
+		cr_expect_eq(bcfmt_undo_file_is_guess(scene.file, i), i > 0);
+		bcfmt_dev_free(devs[i]);
+	}
 	/* Without any name the order counts. */
 	devs[0] = named("x", scene.before[0], DEV_BYTES);
 	devs[1] = named("y", scene.before[0], DEV_BYTES);
 	devs[2] = named("z", scene.before[0], DEV_BYTES);
 	expect_match(devs, 3, devs);
+	for (size_t i = 0; i < 3; i++) {
+		cr_expect(bcfmt_undo_file_is_guess(scene.file, i));
+		bcfmt_dev_free(devs[i]);
+	}
+}
+
+/* All were overwritten by the same, and none has its name: a guess, and no good one. */
+Test(undo_match, a_guess_is_not_written_to)
+{
+	struct bcfmt_undo *undo;
+	struct bcfmt_dev *devs[3], *swap;
+	uint8_t *now;
+
+	add("a", 1, DEV_BYTES);
+	add("b", 2, DEV_BYTES);
+	add("c", 3, DEV_BYTES);
+	scene.store = help_store();
+	cr_assert_eq(bcfmt_undo_create_on(help_ctx, scene.store, "a test", &undo), BCFMT_OK);
+	for (size_t i = 0; i < 3; i++) {
+		scene.before[i] = help_copy(scene.devs[i]);
+		help_change(undo, scene.devs[i], 0, 8192, 0);
+		scene.after[i] = help_copy(scene.devs[i]);
+	}
+	cr_assert_eq(bcfmt_undo_finish(undo), BCFMT_OK);
+	bcfmt_undo_free(undo);
+	cr_assert_eq(bcfmt_undo_file_open_dev(help_ctx, scene.store, &scene.file), BCFMT_OK);
+	/* Of one the name is known; the other two could be either. */
+	devs[0] = renamed(1, "x");
+	devs[1] = renamed(0, "y");
+	devs[2] = renamed(2, "copies/c");
+	expect_match(devs, 3, devs);
+	cr_expect(bcfmt_undo_file_is_guess(scene.file, 0));
+	cr_expect(bcfmt_undo_file_is_guess(scene.file, 1));
+	cr_expect_not(bcfmt_undo_file_is_guess(scene.file, 2));
+	cr_assert_eq(bcfmt_undo_file_check(scene.file, NULL, NULL), BCFMT_OK);
+	now = help_copy(devs[0]);
+	cr_expect_eq(bcfmt_undo_file_apply(scene.file, 0), BCFMT_E_ARG);
+	help_expect_fault("x: neither contents nor name tell which device of the undo file it is");
+	cr_expect(help_holds(devs[0], now));
+	free(now);
+	/* The other way round, by force: the order counts then. */
+	swap = devs[0];
+	devs[0] = devs[1];
+	devs[1] = swap;
+	expect_match(devs, 3, devs);
+	cr_assert_eq(bcfmt_undo_file_check(scene.file, NULL, NULL), BCFMT_OK);
+	cr_expect_eq(bcfmt_undo_file_apply(scene.file, BCFMT_UNDO_FORCE), BCFMT_OK);
+	for (size_t i = 0; i < 3; i++)
+		cr_expect(help_holds(devs[i], scene.before[i]));
+	/* Now they are as before and differ: nothing has to be guessed. */
+	expect_match(devs, 3, devs);
+	cr_expect_not(bcfmt_undo_file_is_guess(scene.file, 0));
 	for (size_t i = 0; i < 3; i++)
 		bcfmt_dev_free(devs[i]);
 }

@@ -347,6 +347,23 @@ Test(write_tree, buckets_that_are_refused_or_run_out)
 	set_kit_clear(&kit);
 }
 
+Test(write_tree, nothing_comes_after_the_end)
+{
+	struct giver giver = { .next = 1000, .step = 1 };
+	struct set_kit_shape shape = { .bucket_sectors = 8, .nbuckets = 2000 };
+	struct bcfmt_tree_writer *writer;
+	struct bcfmt_tree_written tree;
+
+	set_kit_init(&kit, &shape);
+	writer = start(&giver, 3);
+	cr_expect_eq(bcfmt_tree_writer_finish(writer, &tree), BCFMT_OK);
+	cr_expect_eq(add_keys(writer, 1), BCFMT_E_ARG);
+	cr_expect_eq(bcfmt_tree_writer_finish(writer, &tree), BCFMT_E_ARG);
+	cr_expect_eq(giver.calls, 1);
+	bcfmt_tree_writer_free(writer);
+	set_kit_clear(&kit);
+}
+
 /* ---- bytes ---- */
 
 /* The bytes of a cache; to be freed. */

@@ -8,6 +8,8 @@
 #include <bcfmt/super.h>
 #include <bcfmt/undo.h>
 
+#include "ondisk/super.h"
+
 #define HELP_UNDO_BYTES (8u << 20)
 
 /* Room for an undo file. */
@@ -41,8 +43,7 @@ static inline bool help_holds(struct bcfmt_dev *dev, const uint8_t *copy)
 static inline void help_super(uint8_t raw[BCFMT_SUPER_BYTES], bool is_backing, uint8_t seed,
 			      const char *label)
 {
-	static const uint8_t magic[16] = { 0xc6, 0x85, 0x73, 0xf6, 0x4e, 0x1a, 0x45, 0xca,
-					   0x82, 0x65, 0xf5, 0x7f, 0x48, 0xba, 0x6d, 0x81 };
+	static const uint8_t magic[] = DISK_SUPER_MAGIC;
 	struct bcfmt_super super = { .offset_sector = 8,
 				     .version = is_backing ? 1 : 0,
 				     .block_sectors = 1,

@@ -138,6 +138,8 @@ BCFMT_API bcfmt_err bcfmt_undo_file_match(struct bcfmt_undo_file *file,
 					  struct bcfmt_dev *const *devs, size_t n_devs);
 /* What bcfmt_undo_file_match() found; NULL when the device was not given. */
 BCFMT_API struct bcfmt_dev *bcfmt_undo_file_dev(const struct bcfmt_undo_file *file, size_t i);
+/* It was found by order: contents and names would have allowed another of those given as well. */
+BCFMT_API bool bcfmt_undo_file_is_guess(const struct bcfmt_undo_file *file, size_t i);
 
 /* What a sector that was saved holds now. */
 enum bcfmt_undo_state {
@@ -177,13 +179,14 @@ BCFMT_API const struct bcfmt_undo_tally *bcfmt_undo_file_tally(const struct bcfm
 							       size_t i);
 
 enum bcfmt_undo_flags {
-	BCFMT_UNDO_FORCE = 1u << 0, /* also over sectors that are AHEAD or FOREIGN */
+	/* Also over sectors that are AHEAD or FOREIGN, and onto a device that is a guess. */
+	BCFMT_UNDO_FORCE = 1u << 0,
 };
 
 /*
  * Puts back what differs, after a check that succeeded. E_ARG, and nothing is written, without a
- * check, when a device is not writable, or when sectors are AHEAD or FOREIGN and FORCE is not
- * given. Flushes, reads back and compares; E_IO when something else comes back.
+ * check, when a device is not writable, and without FORCE when sectors are AHEAD or FOREIGN or a
+ * device that something would be written to is a guess. Flushes, reads back and compares; E_IO when something else comes back.
  *
  * A cut at any point leaves a state that the same can be done with again. While the body of a
  * device is put back it has no valid superblock: the first sector of a bcache superblock is
