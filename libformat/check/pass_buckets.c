@@ -92,6 +92,7 @@ static bcfmt_err check_map(struct check *ck)
 		clean_buckets += use == BCFMT_USE_CLEAN;
 	}
 	ck->verdict->free_buckets = free_buckets;
+	ck->predict->are_buckets_counted = true;
 	ck->predict->free_buckets = free_buckets;
 	ck->predict->clean_buckets = clean_buckets;
 	/* Without a tree nothing is known of what is free. */

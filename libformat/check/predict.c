@@ -40,11 +40,7 @@ static size_t values_bytes(const struct predict_event *event)
 	return (size_t)(at - event->values);
 }
 
-/*
- * The order in which events are kept: those that are met first, and among equals one that does not
- * hang on which thread came first.
- */
-static int event_cmp(const struct predict_event *a, const struct predict_event *b)
+int predict_event_cmp(const struct predict_event *a, const struct predict_event *b)
 {
 	size_t a_bytes = values_bytes(a), b_bytes = values_bytes(b);
 	int order;
@@ -73,9 +69,9 @@ static bcfmt_err keep(struct predict_kind *kind, const struct predict_event *eve
 
 	for (size_t i = 0; i < kind->events.n; i++) {
 		slot = VEC_AT(&kind->events, struct predict_event, i);
-		if (!event_cmp(slot, event))
+		if (!predict_event_cmp(slot, event))
 			return BCFMT_OK;
-		if (!last || event_cmp(slot, last) > 0)
+		if (!last || predict_event_cmp(slot, last) > 0)
 			last = slot;
 	}
 	if (kind->events.n < PREDICT_KEPT) {
@@ -86,7 +82,7 @@ static bcfmt_err keep(struct predict_kind *kind, const struct predict_event *eve
 		return BCFMT_OK;
 	}
 	kind->has_more = true;
-	if (event_cmp(event, last) < 0) {
+	if (predict_event_cmp(event, last) < 0) {
 		kind->has_more_certain |= !last->is_possible;
 		*last = *event;
 	} else {

@@ -21,6 +21,13 @@ struct check;
 /* Order of an event that can be met before or after any other of its stage. */
 #define PREDICT_ANY_ORDER UINT64_MAX
 
+/* What the registration does behind an error, which it does not look at everywhere. */
+enum predict_flow {
+	PREDICT_FLOW_ENDS,
+	PREDICT_FLOW_MAY_GO_ON,
+	PREDICT_FLOW_GOES_ON, /* and can meet worse */
+};
+
 struct predict_event {
 	enum bcfmt_stage stage;
 	/*
@@ -32,10 +39,11 @@ struct predict_event {
 	const char *line;	  /* static */
 	enum bcfmt_effect effect; /* NONE: the row's; else instead of it */
 	bool is_possible;	  /* it happens or not: what decides is not known here */
-	bool goes_on;		  /* the registration goes on behind it, and can meet worse */
+	enum predict_flow flow;
 	bool is_late;		  /* an error that comes in while the registration goes on */
 	bool is_of_leaf;	  /* made from final extents: void when leaves are walked again */
 	bool is_end_of_knowledge; /* what comes at this stage and after it was not read */
+	uint64_t stale_ptr;	  /* only if this pointer is stale by the gens of the whole set */
 	uint64_t order;		  /* within the stage, smaller first; or PREDICT_ANY_ORDER */
 	bool has_node;		  /* level and range of the node it happens in are set */
 	bool hides_below;	  /* nodes below that one are not reached then */
@@ -64,6 +72,7 @@ struct predict {
 	unsigned int probes;
 	uint8_t *is_listed_seen; /* per entry on the kernel's list: its keys were handed over */
 	uint8_t *journaled;	 /* a bit a bucket: a key to replay points there */
+	bool are_buckets_counted;
 	uint64_t free_buckets;	 /* that nothing points to */
 	uint64_t clean_buckets;	 /* with clean data only */
 };
@@ -120,6 +129,9 @@ bcfmt_err predict_prios(struct check *ck);
 bcfmt_err predict_pointers(struct check *ck);
 bcfmt_err predict_marks(struct check *ck); /* journal keys against the nodes of the tree */
 bcfmt_err predict_start(struct check *ck);
+
+/* Buckets that the allocator collects before it writes their gens. */
+uint64_t predict_batch_buckets(const struct bcfmt_geometry *geo);
 
 /* The superblock's first fault; out->outcomes stays 0 when there is none. */
 bcfmt_err predict_super(const struct bcfmt_member *member, struct bcfmt_prediction *out);

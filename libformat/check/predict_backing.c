@@ -200,6 +200,12 @@ bcfmt_err predict_backing(struct check *ck, const struct bcfmt_prediction *cache
 			err = join(ck, out);
 		else if (cache->outcomes & running)
 			out->outcomes |= BIT(UNKNOWN) | BIT(REGISTERS) | alone(out->member);
+		/* An error while they are joined leaves the device without its cache. */
+		if (cache->outcomes & BIT(STOPS_SET) && cache->stage == BCFMT_STAGE_ATTACH) {
+			out->outcomes |= running | BIT(UNCACHED) | BIT(WAITS);
+			for (size_t i = 0; !err && i < cache->n_first_lines; i++)
+				err = add_line(out, BCFMT_P_NONE, cache->first_lines[i]);
+		}
 		/* A cache that hangs or dies while it joins holds the lock of all registrations. */
 		if (cache->outcomes & (BIT(HANGS) | BIT(OOPS)))
 			out->outcomes |= BIT(HANGS);

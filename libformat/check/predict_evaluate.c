@@ -5,6 +5,7 @@
  * bch_cache_set_error().
  */
 #include <stdlib.h>
+#include <string.h>
 
 #include "check/check_impl.h"
 #include "check/predict_store.h"
@@ -28,7 +29,8 @@ struct evaluation {
 	struct item *items;
 	size_t n_items;
 	bool is_first_told; /* some line has come for certain: later ones are no first lines */
-	bool is_failing;    /* the set is being shut down, but its registration goes on */
+	bool is_failing;    /* the set is being shut down, but its registration may go on */
+	bool goes_on;	    /*   and does for certain */
 	bool is_late;	    /* or will be, once an error has come in */
 	bool is_unknown;    /* not all that can happen is known */
 	bool is_over;
@@ -55,12 +57,16 @@ static unsigned int outcome_of(enum bcfmt_effect effect)
 	return 0;
 }
 
-/* False when this kernel does not mind the event. */
-static bool item_of(const struct predict_event *event, unsigned int kernel, struct item *out)
+/* False when it is no event, or none that this kernel minds. */
+static bool item_of(const struct evaluation *ev, const struct predict_event *event,
+		    struct item *out)
 {
+	unsigned int kernel = ev->out->kernel;
 	const struct bcfmt_kernel_effect *row = NULL;
 	enum bcfmt_effect effect = event->effect;
 
+	if (event->stale_ptr && !bcfmt_set_stale(ev->ck->set, event->stale_ptr))
+		return false;
 	if (event->id != BCFMT_P_NONE) {
 		row = predict_row(event, kernel);
 		if (!row)
@@ -88,13 +94,25 @@ static bool is_skipped(const struct check *ck, enum bcfmt_stage stage)
 		stage == BCFMT_STAGE_REPLAY);
 }
 
+static bool is_one_group(const struct item *a, const struct item *b)
+{
+	return a->event->stage == b->event->stage && a->order == b->order;
+}
+
+/* By stage and order; the rest only makes the output the same every time. */
 static int item_cmp(const void *a, const void *b)
 {
 	const struct item *x = a, *y = b;
+	int order;
 
 	if (x->event->stage != y->event->stage)
 		return x->event->stage < y->event->stage ? -1 : 1;
-	return x->order < y->order ? -1 : x->order > y->order;
+	if (x->order != y->order)
+		return x->order < y->order ? -1 : 1;
+	order = strcmp(x->pattern, y->pattern);
+	if (!order && x->has_values != y->has_values)
+		order = x->has_values ? -1 : 1;
+	return order ? order : predict_event_cmp(x->event, y->event);
 }
 
 static void take_kind(struct evaluation *ev, const struct predict_kind *kind)
@@ -107,12 +125,12 @@ static void take_kind(struct evaluation *ev, const struct predict_kind *kind)
 
 		if (!last || event->order > last->order)
 			last = event;
-		if (item_of(event, ev->out->kernel, &ev->items[ev->n_items]))
+		if (item_of(ev, event, &ev->items[ev->n_items]))
 			ev->n_items++;
 	}
 	/* Of more than are kept any may be the one. */
 	item = &ev->items[ev->n_items];
-	if (kind->has_more && last && item_of(last, ev->out->kernel, item)) {
+	if (kind->has_more && last && item_of(ev, last, item)) {
 		item->has_values = false;
 		item->is_certain = kind->has_more_certain;
 		ev->n_items++;
@@ -158,6 +176,21 @@ static bool is_hidden(const struct evaluation *ev, const struct item *item)
 	return false;
 }
 
+static enum bcfmt_outcome gravest(unsigned int outcomes)
+{
+	static const enum bcfmt_outcome by_weight[] = {
+		BCFMT_OUTCOME_OOPS,
+		BCFMT_OUTCOME_HANGS,
+		BCFMT_OUTCOME_STOPS_SET,
+		BCFMT_OUTCOME_REFUSES_DEVICE,
+	};
+
+	for (size_t i = 0; i < sizeof(by_weight) / sizeof(by_weight[0]); i++)
+		if (outcomes & 1u << by_weight[i])
+			return by_weight[i];
+	return BCFMT_OUTCOME_UNKNOWN;
+}
+
 /* Events that can happen in any order among each other. */
 static bcfmt_err take_group(struct evaluation *ev, size_t begin, size_t end)
 {
@@ -182,7 +215,7 @@ static bcfmt_err take_group(struct evaluation *ev, size_t begin, size_t end)
 		}
 		/* A set that fails already says no more, but it can still do worse. */
 		if (ev->is_failing && item->outcome == BIT(STOPS_SET)) {
-			ends |= item->is_certain && !item->event->goes_on;
+			ends |= item->is_certain && item->event->flow == PREDICT_FLOW_ENDS;
 			continue;
 		}
 		if (!out->outcomes && !ev->is_unknown && !ev->is_failing && !ev->is_late)
@@ -196,10 +229,16 @@ static bcfmt_err take_group(struct evaluation *ev, size_t begin, size_t end)
 			continue;
 		certain |= item->outcome;
 		is_late |= item->event->is_late;
-		ends |= !item->event->goes_on && !item->event->is_late;
+		ends |= item->event->flow == PREDICT_FLOW_ENDS && !item->event->is_late;
+		ev->goes_on |= item->event->flow == PREDICT_FLOW_GOES_ON;
 	}
 	if (err)
 		return err;
+	if (certain && (!ev->is_failing || certain & ~BIT(STOPS_SET)))
+		out->outcome = gravest(certain);
+	/* The allocator has been started by then, and may be on its way to take a bucket. */
+	if (certain & BIT(STOPS_SET) && ends && ev->items[begin].event->stage >= BCFMT_STAGE_REPLAY)
+		out->outcomes |= BIT(OOPS);
 	ev->is_late |= is_late;
 	ev->is_first_told |= certain && !is_late;
 	ev->is_failing |= certain && !is_late;
@@ -207,14 +246,30 @@ static bcfmt_err take_group(struct evaluation *ev, size_t begin, size_t end)
 	return BCFMT_OK;
 }
 
+/* Buckets enough, beyond doubt, for the allocator to collect a batch and to write the prios. */
+static bool has_batch(const struct check *ck)
+{
+	const struct bcfmt_geometry *geo = &ck->set->geo;
+
+	return ck->predict->free_buckets > bcfmt_geometry_prio_buckets(geo) +
+						   2 * BCFMT_SUPER_JOURNAL_MAX +
+						   2 * predict_batch_buckets(geo);
+}
+
 /*
- * An error that does not end the registration reaches the allocator, which finds no bucket for
- * the prios then and ends with a BUG, holding a lock. kernel: bch_prio_write().
+ * An error that does not end the registration reaches the allocator, which gets no bucket for the
+ * prios then and ends with a BUG, holding a lock. kernel: bch_bucket_alloc(), bch_prio_write().
  */
 static void take_allocator(struct evaluation *ev)
 {
-	if (ev->is_failing || ev->is_late)
-		ev->out->outcomes |= BIT(OOPS);
+	if (!ev->is_failing && !ev->is_late)
+		return;
+	ev->out->outcomes |= BIT(OOPS);
+	if (ev->goes_on && has_batch(ev->ck)) {
+		ev->out->outcomes &= ~BIT(STOPS_SET);
+		ev->out->outcome = BCFMT_OUTCOME_OOPS;
+		ev->is_over = true;
+	}
 }
 
 static bcfmt_err take_stages(struct evaluation *ev)
@@ -231,7 +286,7 @@ static bcfmt_err take_stages(struct evaluation *ev)
 			is_started = true;
 			take_allocator(ev);
 		}
-		while (end < ev->n_items && !item_cmp(first, &ev->items[end]))
+		while (end < ev->n_items && is_one_group(first, &ev->items[end]))
 			end++;
 		err = take_group(ev, begin, end);
 		begin = end;
@@ -266,7 +321,7 @@ static bcfmt_err add_follows(struct evaluation *ev)
 				   BCFMT_PREDICTION_FOLLOWS, follow_line(out->stage), NULL);
 		if (!err && ev->is_over)
 			err = predict_line(out->follow_lines, &out->n_follow_lines,
-					   BCFMT_PREDICTION_FOLLOWS, "failed to run cache set",
+					   BCFMT_PREDICTION_FOLLOWS, "failed to register device",
 					   NULL);
 		if (!err)
 			err = predict_line(out->follow_lines, &out->n_follow_lines,
@@ -278,12 +333,6 @@ static bcfmt_err add_follows(struct evaluation *ev)
 
 void predict_settle(struct bcfmt_prediction *out)
 {
-	static const enum bcfmt_outcome by_weight[] = {
-		BCFMT_OUTCOME_OOPS,
-		BCFMT_OUTCOME_HANGS,
-		BCFMT_OUTCOME_STOPS_SET,
-		BCFMT_OUTCOME_REFUSES_DEVICE,
-	};
 	unsigned int running = BIT(REGISTERS) | BIT(UNCACHED) | BIT(WAITS);
 
 	if (!(out->outcomes & running))
@@ -292,22 +341,18 @@ void predict_settle(struct bcfmt_prediction *out)
 		out->registers = BCFMT_REGISTERS_YES;
 	else
 		out->registers = BCFMT_REGISTERS_UNKNOWN;
-	out->outcome = BCFMT_OUTCOME_UNKNOWN;
-	if (!(out->outcomes & (out->outcomes - 1))) {
-		for (unsigned int i = 0; i <= BCFMT_OUTCOME_HANGS; i++)
-			if (out->outcomes == 1u << i)
-				out->outcome = (enum bcfmt_outcome)i;
+	/* Of several ways not to register the one that is told is the usual one. */
+	if (out->registers == BCFMT_REGISTERS_NO && out->outcome)
 		return;
-	}
-	/* Of several ways not to register it is named by the gravest. */
-	for (size_t i = 0; out->registers == BCFMT_REGISTERS_NO && i < 4; i++)
-		if (out->outcomes & 1u << by_weight[i]) {
-			out->outcome = by_weight[i];
-			return;
-		}
+	out->outcome = BCFMT_OUTCOME_UNKNOWN;
+	for (unsigned int i = 0; i <= BCFMT_OUTCOME_HANGS; i++)
+		if (out->outcomes == 1u << i)
+			out->outcome = (enum bcfmt_outcome)i;
+	if (out->registers == BCFMT_REGISTERS_NO && !out->outcome)
+		out->outcome = gravest(out->outcomes);
 }
 
-/* What harms data or kernel of a set that registers. */
+/* What harms data of a set that registers; what harms the kernel are events. */
 static void add_effects(const struct check *ck, struct bcfmt_prediction *out)
 {
 	size_t n;
@@ -317,9 +362,7 @@ static void add_effects(const struct check *ck, struct bcfmt_prediction *out)
 		return;
 	for (size_t i = 0; i < n; i++) {
 		bool is_harm = rows[i].effect == BCFMT_EFFECT_SERVES_WRONG ||
-			       rows[i].effect == BCFMT_EFFECT_LOSES_WRITES ||
-			       rows[i].effect == BCFMT_EFFECT_OOPS ||
-			       rows[i].effect == BCFMT_EFFECT_HANGS;
+			       rows[i].effect == BCFMT_EFFECT_LOSES_WRITES;
 
 		/* A finding on a backing device is that device's. */
 		if (is_harm && ck->on_cache[rows[i].id] && predict_is_meant(&rows[i], out->kernel))

@@ -144,7 +144,7 @@ static bcfmt_err add_bad_key(struct check *ck, const struct predict_entry *entry
 	struct predict_event event = { .stage = BCFMT_STAGE_MARK,
 				       .id = BCFMT_P_JOURNAL_BAD_KEY,
 				       .order = mark_order(ck, entry->position, it->word),
-				       .goes_on = true };
+				       .flow = PREDICT_FLOW_GOES_ON };
 	struct merge_key whole;
 	bcfmt_err err;
 
@@ -223,7 +223,15 @@ bcfmt_err predict_entry_overrun(struct check *ck, const struct predict_entry *en
 				       .order = mark_order(ck, entry->position, UINT32_MAX),
 				       .is_possible = true };
 
-	return entry->is_listed ? predict_add(ck, &event) : BCFMT_OK;
+	bcfmt_err err;
+
+	if (!entry->is_listed)
+		return BCFMT_OK;
+	err = predict_add(ck, &event);
+	/* Of the last key a part is junk. */
+	event.id = BCFMT_P_JOURNAL_BAD_KEY;
+	event.function = "__bch_extent_invalid";
+	return err ? err : predict_add(ck, &event);
 }
 
 static bcfmt_err take_entry(struct check *ck, size_t index, const struct bcfmt_jset *jset)
@@ -276,7 +284,7 @@ static bcfmt_err check_mark(struct check *ck, const struct predict_entry *entry,
 				       .id = BCFMT_P_EXTENT_IN_METADATA,
 				       .function = "__bch_btree_mark_key",
 				       .order = mark_order(ck, entry->position, it->word),
-				       .goes_on = true };
+				       .flow = PREDICT_FLOW_GOES_ON };
 
 	if (!bcfmt_key_sectors(key) || bcfmt_key_fault_extent(&ck->set->geo, key) ||
 	    !predict_is_conflict(ck->set, key) || bcfmt_set_stale(ck->set, key->ptr))

@@ -40,75 +40,59 @@ bool predict_is_invalid(const struct bcfmt_geometry *geo, const struct merge_key
 	return false;
 }
 
-/* What a kernel knows of the generation of a key's bucket when it comes to print a status. */
-enum stale_state { STALE_NO, STALE_MAYBE, STALE_YES };
-
-static enum stale_state stale_state(const struct check *ck, enum bcfmt_stage stage, uint64_t ptr)
-{
-	const struct bcfmt_bucket *at = &ck->set->buckets[bcfmt_ptr_bucket(&ck->set->geo, ptr)];
-
-	if (bcfmt_gen_after(at->disk_gen, bcfmt_ptr_gen(ptr)))
-		return STALE_YES;
-	/* Up to here no pointer has raised a gen. */
-	if (stage <= BCFMT_STAGE_UUIDS)
-		return STALE_NO;
-	/* The journal is looked at before the tree is known. */
-	return stage == BCFMT_STAGE_MARK || bcfmt_set_stale(ck->set, ptr) ? STALE_MAYBE : STALE_NO;
-}
-
-/* kernel: bch_ptr_status(); "stale" may have to stand instead of it, see *stale. */
+/*
+ * kernel: bch_ptr_status(). *stale_ptr: the text is "stale" instead when a kernel knows by then
+ * that this pointer is; 0 when that cannot be.
+ */
 static const char *status_of(const struct check *ck, enum bcfmt_stage stage,
-			     const struct merge_key *key, enum stale_state *stale)
+			     const struct merge_key *key, uint64_t *stale_ptr)
 {
+	const struct bcfmt_geometry *geo = &ck->set->geo;
 	struct bcfmt_key at = merge_key_at(key, 0);
 	unsigned int n = bcfmt_key_ptr_count(&at);
 
-	*stale = STALE_NO;
+	*stale_ptr = 0;
 	for (unsigned int i = 0; i < n; i++) {
+		const struct bcfmt_bucket *bucket;
 		const char *text;
-		enum stale_state state;
 
 		at = merge_key_at(key, i);
 		if (!bcfmt_key_has_data(&at))
 			continue;
-		text = bcfmt_key_status_text(&ck->set->geo, &at, true);
+		text = bcfmt_key_status_text(geo, &at, true);
 		if (strcmp(text, "stale"))
 			return text;
-		state = stale_state(ck, stage, at.ptr);
-		if (state > *stale)
-			*stale = state;
-		if (state == STALE_YES)
-			break;
+		bucket = &ck->set->buckets[bcfmt_ptr_bucket(geo, at.ptr)];
+		if (bcfmt_gen_after(bucket->disk_gen, bcfmt_ptr_gen(at.ptr))) {
+			*stale_ptr = 0;
+			return text;
+		}
+		/* No pointer has raised a gen before the tree is gone through. */
+		if (stage > BCFMT_STAGE_UUIDS)
+			*stale_ptr = at.ptr;
 	}
 	at = merge_key_at(key, 0);
-	return bcfmt_key_status_text(&ck->set->geo, &at, false);
+	return bcfmt_key_status_text(geo, &at, false);
 }
 
 bcfmt_err predict_spotted(struct check *ck, const struct predict_event *event,
 			  const struct merge_key *key)
 {
+	struct predict_event fresh = *event, stale = *event;
 	uint8_t raw[MERGE_KEY_WORDS * 8];
 	char text[BCFMT_KEY_TEXT_BYTES];
-	enum stale_state stale;
-	const char *status = status_of(ck, event->stage, key, &stale);
-	bcfmt_err err = BCFMT_OK;
+	const char *status = status_of(ck, event->stage, key, &stale.stale_ptr);
+	bcfmt_err err;
 
 	bcfmt_key_text_raw(text, raw, merge_key_raw(key, raw), true);
-	if (stale != STALE_YES) {
-		struct predict_event fresh = *event;
-
-		predict_value(&fresh, text);
-		predict_value(&fresh, status);
-		err = predict_add(ck, &fresh);
-	}
-	if (!err && stale != STALE_NO) {
-		struct predict_event old = *event;
-
-		predict_value(&old, text);
-		predict_value(&old, "stale");
-		err = predict_add(ck, &old);
-	}
-	return err;
+	predict_value(&fresh, text);
+	predict_value(&fresh, status);
+	err = predict_add(ck, &fresh);
+	if (err || !stale.stale_ptr)
+		return err;
+	predict_value(&stale, text);
+	predict_value(&stale, "stale");
+	return predict_add(ck, &stale);
 }
 
 bool predict_is_conflict(const struct bcfmt_set *set, const struct bcfmt_key *key)
@@ -145,6 +129,15 @@ static struct predict_event node_event(const struct node_events *ne, enum bcfmt_
 		event.order = ne->index;
 	}
 	return event;
+}
+
+/*
+ * An error in the keys of a leaf is not handed on: what is read after it fails. Behind a root
+ * nothing is read.
+ */
+static enum predict_flow flow_behind(const struct node_events *ne)
+{
+	return ne->view->ref->is_root ? PREDICT_FLOW_GOES_ON : PREDICT_FLOW_MAY_GO_ON;
 }
 
 static enum bcfmt_problem_id fault_problem(enum bcfmt_bset_fault fault)
@@ -228,7 +221,8 @@ static bcfmt_err check_key(struct node_events *ne, const struct merge_key *key, 
 		return BCFMT_OK;
 	*is_dropped = true;
 	/* A dropped key fails no read: only what is read after it fails. */
-	event.goes_on = is_leaf;
+	if (is_leaf)
+		event.flow = flow_behind(ne);
 	err = ne->is_lead ? predict_spotted(ne->ck, &event, key) : BCFMT_OK;
 	ne->is_lead = false;
 	return err;
@@ -246,15 +240,16 @@ static bcfmt_err check_mark(struct node_events *ne, const struct bcfmt_key *key)
 	unsigned int root_level = set->newest.btree_level & 0xff;
 	/* The root's pointers are marked before any other node is read. */
 	bool is_node_first = node_level + 1 >= root_level && !ne->view->ref->is_root;
-	bool is_stale = bcfmt_gen_after(at->gen, bcfmt_ptr_gen(key->ptr));
-	bool is_newer = !is_stale && (uint8_t)bcfmt_ptr_gen(key->ptr) != at->gen;
+	uint8_t node_gen = __atomic_load_n(&at->gen, __ATOMIC_RELAXED);
+	bool is_stale = bcfmt_gen_after(node_gen, bcfmt_ptr_gen(key->ptr));
+	bool is_newer = !is_stale && (uint8_t)bcfmt_ptr_gen(key->ptr) != node_gen;
 	bcfmt_err err = BCFMT_OK;
 
 	if (is_node_first && is_stale)
 		return BCFMT_OK;
 	event.function = "__bch_btree_mark_key";
 	event.stage = BCFMT_STAGE_TREE;
-	event.goes_on = true;
+	event.flow = flow_behind(ne);
 	event.is_possible = is_stale || (is_newer && !is_node_first);
 	if (!event.is_possible)
 		ne->is_lead = false;

@@ -33,6 +33,19 @@ static struct bcfmt_prediction *next_prediction(struct check *ck, unsigned int k
 	return out;
 }
 
+/* Without journal buckets there is nothing to look for. */
+static bcfmt_err predict_no_journal(struct bcfmt_prediction *out)
+{
+	struct predict_event event = { .id = BCFMT_P_JOURNAL_EMPTY };
+	const struct bcfmt_kernel_effect *row = predict_row(&event, out->kernel);
+
+	out->stage = BCFMT_STAGE_JOURNAL;
+	out->outcomes = BIT(STOPS_SET);
+	return row ? predict_line(out->first_lines, &out->n_first_lines, BCFMT_PREDICTION_LINES,
+				  row->line, NULL) :
+		     BCFMT_OK;
+}
+
 /* The cache: its superblock, and what that leads to. */
 static bcfmt_err predict_cache(struct check *ck, unsigned int kernel)
 {
@@ -47,8 +60,10 @@ static bcfmt_err predict_cache(struct check *ck, unsigned int kernel)
 		return predict_evaluate(ck, out);
 	/* A superblock that a kernel takes and that nothing here can be read by. */
 	out->outcomes = BIT(UNKNOWN) | BIT(REGISTERS);
+	if (ck->set->cache.super.flags & BCFMT_SUPER_FLAG_SYNC && !ck->set->cache.super.keys)
+		err = predict_no_journal(out);
 	predict_settle(out);
-	return BCFMT_OK;
+	return err;
 }
 
 static bcfmt_err predict_all(struct check *ck)

@@ -19,4 +19,10 @@ struct predict_kind {
 	bool has_more_certain;
 };
 
+/*
+ * The order in which events of one kind are kept: those that are met first, and among equals one
+ * that does not hang on which thread came first.
+ */
+int predict_event_cmp(const struct predict_event *a, const struct predict_event *b);
+
 #endif

@@ -160,7 +160,9 @@ bcfmt_err predict_super(const struct bcfmt_member *member, struct bcfmt_predicti
 	bcfmt_err err = BCFMT_OK;
 
 	out->stage = BCFMT_STAGE_SUPER;
-	if (!member->is_readable) {
+	/* What lies behind the end of a device reads as zeros. */
+	if (!member->is_readable &&
+	    bcfmt_dev_bytes(member->dev) >= BCFMT_SUPER_OFFSET_BYTES + BCFMT_SUPER_BYTES) {
 		struct predict_event event = { .id = BCFMT_P_SUPER_UNREADABLE };
 		const struct bcfmt_kernel_effect *row = predict_row(&event, out->kernel);
 

@@ -12,6 +12,15 @@
 #include "check/predict_node.h"
 #include "read/read.h"
 
+static bcfmt_err add_end_of_knowledge(struct check *ck, enum bcfmt_stage stage)
+{
+	struct predict_event event = { .stage = stage,
+				       .is_end_of_knowledge = true,
+				       .order = PREDICT_ANY_ORDER };
+
+	return predict_add(ck, &event);
+}
+
 /* ---- prios ---- */
 
 static bcfmt_err add_prio(struct check *ck, enum bcfmt_problem_id id, const char *function)
@@ -55,7 +64,13 @@ static bcfmt_err follow_chain(struct check *ck, uint8_t *raw)
 		}
 		bucket = prio.next_bucket;
 	}
-	return BCFMT_OK;
+	/*
+	 * A chain that only a kernel likes, or an older one: other generations than the check judged
+	 * child pointers by.
+	 */
+	return ck->predict->newest.btree_level & 0xff ?
+		       add_end_of_knowledge(ck, BCFMT_STAGE_TREE) :
+		       BCFMT_OK;
 }
 
 bcfmt_err predict_prios(struct check *ck)
@@ -80,15 +95,6 @@ bcfmt_err predict_prios(struct check *ck)
 }
 
 /* ---- root and uuids ---- */
-
-static bcfmt_err add_end_of_knowledge(struct check *ck, enum bcfmt_stage stage)
-{
-	struct predict_event event = { .stage = stage,
-				       .is_end_of_knowledge = true,
-				       .order = PREDICT_ANY_ORDER };
-
-	return predict_add(ck, &event);
-}
 
 /* A root that the check does not read, because it goes by another entry. */
 static bcfmt_err look_at_root(struct check *ck)
@@ -177,8 +183,8 @@ static enum bcfmt_stage stage_of_need(const struct check *ck)
 	return count_attaching(ck) ? BCFMT_STAGE_ATTACH : BCFMT_STAGE_RUNNING;
 }
 
-/* Buckets that the allocator collects before it writes their gens. kernel: cache_alloc(). */
-static uint64_t free_inc_buckets(const struct bcfmt_geometry *geo)
+/* kernel: cache_alloc(). */
+uint64_t predict_batch_buckets(const struct bcfmt_geometry *geo)
 {
 	uint64_t rounded = 1;
 
@@ -196,12 +202,22 @@ static uint64_t free_inc_buckets(const struct bcfmt_geometry *geo)
 static bcfmt_err check_free(struct check *ck)
 {
 	const struct bcfmt_geometry *geo = &ck->set->geo;
-	struct predict_event event = { .id = BCFMT_P_FREE_TOO_FEW, .stage = stage_of_need(ck) };
 	uint64_t prios = bcfmt_geometry_prio_buckets(geo);
+	struct predict_event event = { .id = BCFMT_P_FREE_TOO_FEW,
+				       .stage = BCFMT_STAGE_START,
+				       .function = "bch_allocator_thread" };
+	bcfmt_err err = BCFMT_OK;
 
-	if (!ck->predict->is_tree_whole || ck->predict->free_buckets > prios ||
-	    ck->predict->free_buckets + ck->predict->clean_buckets >= free_inc_buckets(geo))
+	if (!ck->predict->is_tree_whole || !ck->predict->are_buckets_counted ||
+	    ck->predict->free_buckets > prios)
 		return BCFMT_OK;
+	if (ck->predict->free_buckets < prios)
+		err = predict_add(ck, &event);
+	if (err ||
+	    ck->predict->free_buckets + ck->predict->clean_buckets >= predict_batch_buckets(geo))
+		return err;
+	event.stage = stage_of_need(ck);
+	event.function = "bch_bucket_alloc";
 	return predict_add(ck, &event);
 }
 
@@ -223,15 +239,22 @@ bcfmt_err predict_start(struct check *ck)
 {
 	const struct bcfmt_super *super = &ck->set->cache.super;
 	struct predict_event event = { .id = BCFMT_P_SUPER_BAD_REPLACEMENT,
-				       .stage = stage_of_need(ck) };
+				       .stage = BCFMT_STAGE_START };
 	bcfmt_err err = BCFMT_OK;
 
+	/* The allocator goes round for ever from its start on, with a processor and a lock. */
 	if (bcfmt_super_replacement(super) > 2)
 		err = predict_add(ck, &event);
 	if (!err && ck->on_cache[BCFMT_P_JOURNAL_FULL]) {
 		event = (struct predict_event){ .id = BCFMT_P_JOURNAL_FULL,
 						.stage = BCFMT_STAGE_REPLAY,
 						.is_possible = true };
+		err = predict_add(ck, &event);
+	}
+	/* Counted where there is no counter as soon as it is written over. */
+	if (!err && ck->on_cache[BCFMT_P_UUID_INODE_RANGE]) {
+		event = (struct predict_event){ .id = BCFMT_P_UUID_INODE_RANGE,
+						.stage = BCFMT_STAGE_RUNNING };
 		err = predict_add(ck, &event);
 	}
 	if (err)

@@ -56,7 +56,9 @@ static struct predict_event descent_event(const struct bcfmt_node_ref *parent,
 
 /*
  * Whichever way the node is reached first, by the other the kernel meets it in memory with the
- * wrong level. Before that its keys are taken for what they are not, unless it is the root.
+ * wrong level. A leaf it locks for itself before it looks at that, and waits for ever where the
+ * node is one of those above. Before all that the keys are taken for what they are not, unless the
+ * node is the root.
  */
 static bcfmt_err add_two_levels(struct check *ck, const struct bcfmt_node_ref *parent,
 				const struct bcfmt_key *key)
@@ -66,10 +68,19 @@ static bcfmt_err add_two_levels(struct check *ck, const struct bcfmt_node_ref *p
 		BCFMT_P_EXTENT_IN_METADATA, BCFMT_P_NODE_BAD_CHILD, BCFMT_P_EXTENT_INVALID,
 		BCFMT_P_NODE_BAD_HEADER,    BCFMT_P_NODE_BAD_MAGIC,
 	};
-	bcfmt_err err = predict_add(ck, &event);
+	bool is_root = bcfmt_ptr_bucket(&ck->set->geo, key->ptr) ==
+		       bcfmt_ptr_bucket(&ck->set->geo, ck->set->newest.btree_root.ptr);
+	bool is_leaf = parent->level == 1;
+	bcfmt_err err = BCFMT_OK;
 
-	if (bcfmt_ptr_bucket(&ck->set->geo, key->ptr) ==
-	    bcfmt_ptr_bucket(&ck->set->geo, ck->set->newest.btree_root.ptr))
+	if (!is_root || !is_leaf)
+		err = predict_add(ck, &event);
+	if (!err && is_leaf) {
+		event.function = "rw_lock";
+		event.is_possible = !is_root;
+		err = predict_add(ck, &event);
+	}
+	if (is_root)
 		return err;
 	for (size_t i = 0; !err && i < sizeof(misread) / sizeof(misread[0]); i++) {
 		event = descent_event(parent, misread[i]);
@@ -148,9 +159,14 @@ bcfmt_err predict_too_stale(struct check *ck, uint32_t inode, unsigned int stale
 				       .order = PREDICT_ANY_ORDER,
 				       .is_of_leaf = true };
 
-	/* A root that is a leaf is counted without a look at the generations. */
-	if (ck->predict->newest.btree_level & 0xff && is_counted(ck, inode))
+	if (is_counted(ck, inode)) {
 		event.stage = BCFMT_STAGE_ATTACH;
+		/*
+		 * A root that is a leaf is counted without a look at the generations, but the search
+		 * for partitions that follows reads through the cache.
+		 */
+		event.is_possible = !(ck->predict->newest.btree_level & 0xff);
+	}
 	predict_value_u64(&event, stale);
 	return ck->predict->is_same_tree ? predict_add(ck, &event) : BCFMT_OK;
 }
@@ -195,7 +211,8 @@ bcfmt_err predict_leaf_replay(struct check *ck, const struct bcfmt_node_view *vi
 {
 	struct predict_event event = { .stage = BCFMT_STAGE_REPLAY,
 				       .id = BCFMT_P_NODE_GAP,
-				       .function = "bch_journal_replay",
+				       .function = "bch_btree_insert",
+				       .effect = BCFMT_EFFECT_STOPS_SET,
 				       .is_possible = true,
 				       .is_of_leaf = true };
 	bcfmt_err err;

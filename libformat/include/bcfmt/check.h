@@ -92,7 +92,7 @@ struct bcfmt_prediction {
 	uint32_t page_bytes;
 	const struct bcfmt_member *member;
 	enum bcfmt_registers registers;
-	enum bcfmt_outcome outcome;
+	enum bcfmt_outcome outcome; /* where several are possible and none is to register, the usual */
 	unsigned int outcomes; /* all that are possible: bits 1 << enum bcfmt_outcome */
 	enum bcfmt_stage stage; /* the last that is surely reached */
 	/*
