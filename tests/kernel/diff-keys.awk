@@ -17,7 +17,7 @@ match($0, /^[0-9]+:[0-9]+ len [0-9]+ -> \[[0-9]+:[0-9]+ gen [0-9]+\]( dirty)?$/)
 	for (i = 0; i < word[4]; i++) {
 		place = word[1] ":" (start + i)
 		value = word[6] ":" (ptr + i) " gen " word[9] ($0 ~ /dirty$/ ? " dirty" : "")
-		if (FNR == NR) {
+		if (FILENAME == ARGV[1]) {
 			ours[place] = value
 			continue
 		}

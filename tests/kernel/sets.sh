@@ -108,6 +108,8 @@ job_to_ask() { # folder, where to, kind of disks [logical block size]
 check_answer() { # part, folder, where to
 	local part=$1 dir=$2 to=$3 inode dirty again sectors
 	check_part "$part" || return
+	same "$part: foretold" '' "$(grep -F "{\"kind\":\"prediction\",\"kernel\":\"$kernel\"," \
+		"$dir/check.json" | grep -v '"outcomes":\["registers"\]')"
 	same "$part: depth of the tree" "$(cat "$dir/depth")" "$(said "$part" depth)"
 	tr -d '\0' <"$to/keys" >"$to/keys.txt"
 	if awk -v bucket="$(cat "$dir/bucket")" -f "$here/diff-keys.awk" "$dir/keys" "$to/keys.txt" \
