@@ -6,6 +6,7 @@
 ## make check            install what is missing, build, run the tests (no root needed for them)
 ## make check-sanitize   the same under AddressSanitizer and UndefinedBehaviorSanitizer
 ## make check-crash      every state a power cut could leave, from a log of real writes
+## make check-kernel     real kernels in QEMU register what we made, and damage as foretold
 ## make check-NAME       one ring: floors symbols man tools unit cases generated transcripts images
 ##                       super make bad-input crash-sample fuzz install
 ## make fuzz             libFuzzer with clang, TIME=300 seconds a target, corpus in build/corpus
@@ -118,6 +119,7 @@ unit_src := $(wildcard tests/unit/test_*.c tests/unit/*/test_*.c)
 kit_src  := $(wildcard tests/kit/*.c)
 tool_src := $(wildcard tests/tools/*.c)
 crash_src := $(wildcard tests/crash/*.c)
+guest_src := tests/kernel/guest_io.c
 fuzz_src := $(wildcard tests/fuzz/fuzz_*.c)
 fuzz_run := tests/fuzz/replay.c
 
@@ -130,6 +132,7 @@ units     = $(unit_src:%.c=$(B)/%)
 tools     = $(tool_src:%.c=$(B)/%)
 replays   = $(fuzz_src:tests/fuzz/fuzz_%.c=$(B)/tests/fuzz/replay_%)
 crash_log = $(B)/tests/crash/crash_log
+guest_io  = $(B)/tests/kernel/guest_io
 fuzzers   = $(fuzz_src:%.c=$(B)/%)
 
 # ---- building ---------------------------------------------------------------------------
@@ -197,6 +200,10 @@ $(tools): $(B)/%: $(B)/%.o $(B)/libkit.a $(B)/libcli.a $(B)/libbcfmt.a
 
 $(crash_log): $(call obj,$(crash_src)) $(B)/libkit.a $(B)/libcli.a $(B)/libbcfmt.a $(B)/sources
 	$(call say,LD)$(link) -o $@ $(filter %.o %.a,$^) $(libs)
+# Goes into a guest that has no libraries; so it stays without sanitizers.
+$(guest_io): $(guest_src) $(B)/settings
+	@mkdir -p $(@D)
+	$(call say,CC)$(CC) -static -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -std=gnu11 $(warnings) -O2 -o $@ $<
 $(replays): $(B)/tests/fuzz/replay_%: $(B)/tests/fuzz/fuzz_%.o $(call obj,$(fuzz_run)) $(B)/libbcfmt.a
 	$(call say,LD)$(link) -o $@ $^ $(libs)
 $(fuzzers): %: %.o $(B)/libbcfmt.a
@@ -210,7 +217,7 @@ rings := check-floors check-symbols check-man check-tools check-unit check-cases
 ring   = $(q)B='$(B)' tests/tools/ring $@
 jobs   = $(if $(findstring j,$(filter-out --%,$(MAKEFLAGS))),,-j$(shell nproc))
 
-.PHONY: deps demo fuzz check check-rings check-sanitize check-crash $(rings)
+.PHONY: deps demo fuzz check check-rings check-sanitize check-crash check-kernel kernel-deps $(rings)
 deps:
 	@PKG_CONFIG='$(PKG_CONFIG)' tests/tools/deps check
 demo:
@@ -265,6 +272,10 @@ check-fuzz: $(replays)
 	$(ring) tests/tools/check-fuzz $(replays)
 check-install: all
 	$(ring) tests/tools/check-install '$(MAKE)' '$(CC)'
+check-kernel: kernel-deps programs $(tools) $(guest_io)
+	$(ring) tests/kernel/check-kernel
+kernel-deps:
+	@PKG_CONFIG='$(PKG_CONFIG)' tests/tools/deps kernel
 
 # ---- install ----------------------------------------------------------------------------
 .PHONY: install uninstall
