@@ -73,8 +73,9 @@ struct predict {
 	uint8_t *is_listed_seen; /* per entry on the kernel's list: its keys were handed over */
 	uint8_t *journaled;	 /* a bit a bucket: a key to replay points there */
 	bool are_buckets_counted;
-	uint64_t free_buckets;	 /* that nothing points to */
-	uint64_t clean_buckets;	 /* with clean data only */
+	uint64_t free_buckets;	/* that nothing points to */
+	uint64_t clean_buckets; /* with clean data only */
+	bool has_no_bucket;	/* there will be none for the uuid table */
 };
 
 /* Before and after the passes. */
