@@ -106,10 +106,19 @@ job_to_ask() { # folder, where to, kind of disks [logical block size]
 # What came of it: as foretold, except for the contents of the volumes, which are given their right
 # lengths.
 check_answer() { # part, folder, where to
-	local part=$1 dir=$2 to=$3 inode dirty again sectors
+	local part=$1 dir=$2 to=$3 inode dirty again sectors foretold sound='\["registers"\]'
+	foretold=$(grep -F "{\"kind\":\"prediction\",\"kernel\":\"$kernel\"," "$dir/check.json")
+	# A replay can fail although nothing is wrong (FORMAT 6.6). Where that is foretold it may
+	# happen, and then there is nothing to compare; it need not.
+	if grep -qF '"first_lines":["bcache: replay journal failed"]' <<<"$foretold"; then
+		sound='\[.*"registers"'
+		if grep -qF 'bcache: replay journal failed, disabling caching' "$logs/$part.log"; then
+			same "$part: $kernel fails in a sound replay, as foretold" ends "$(ending "$part")"
+			return 1
+		fi
+	fi
 	check_part "$part" || return
-	same "$part: foretold" '' "$(grep -F "{\"kind\":\"prediction\",\"kernel\":\"$kernel\"," \
-		"$dir/check.json" | grep -v '"outcomes":\["registers"\]')"
+	same "$part: foretold" '' "$(grep -v "\"outcomes\":$sound" <<<"$foretold")"
 	same "$part: depth of the tree" "$(cat "$dir/depth")" "$(said "$part" depth)"
 	tr -d '\0' <"$to/keys" >"$to/keys.txt"
 	if awk -v bucket="$(cat "$dir/bucket")" -f "$here/diff-keys.awk" "$dir/keys" "$to/keys.txt" \
