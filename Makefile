@@ -63,7 +63,7 @@ say      = $(if $(V),,@printf '  %-4s %s\n' $(1) $(@:$(B)/%=%);)
 
 # ---- our flags; CPPFLAGS, CFLAGS, LDFLAGS and LDLIBS stay the user's and come after --------
 # pkg-config is asked when a recipe first needs the answer, so that `make deps` can install it.
-pkgs     := libisal uuid jansson
+pkgs     := libisal uuid jansson zlib
 once      = $(eval $(1) := $(shell $(2)))$($(1))
 pkg_c     = $(call once,pkg_c,$(PKG_CONFIG) --cflags $(pkgs) 2>/dev/null)
 pkg_l     = $(call once,pkg_l,$(PKG_CONFIG) --libs $(pkgs) 2>/dev/null)
@@ -102,6 +102,7 @@ lib_src += $(wildcard libformat/dev/*.c)                         # 2 devices
 lib_src += $(wildcard libformat/read/*.c)                        # 3 structures from devices
 lib_src += $(wildcard libformat/set/*.c libformat/write/*.c)     # 4 a whole set
 lib_src += $(wildcard libformat/check/*.c libformat/make/*.c)    # 5 findings; formatting
+lib_src += $(wildcard libformat/image/*.c)                       # 5 metadata images
 lib_src += $(wildcard libformat/repair/*.c)                      # 6 plan, rehearse, commit
 lib_src += $(wildcard libformat/render/*.c)                      # 7 text and JSON
 cli_src := $(wildcard libformat/cli/*.c)                         # 8 helpers of the programs
