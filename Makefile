@@ -6,6 +6,7 @@
 ## make check            install what is missing, build, run the tests (no root needed for them)
 ## make check-sanitize   the same under AddressSanitizer and UndefinedBehaviorSanitizer
 ## make check-crash      every state a power cut could leave, from a log of real writes
+## make check-image      metadata images of all fixtures and cases
 ## make check-NAME       one ring: floors symbols man tools unit cases transcripts images super
 ##                       bad-input crash-sample fuzz install
 ## make fuzz             libFuzzer with clang, TIME=300 seconds a target, corpus in build/corpus
@@ -109,6 +110,7 @@ cli_src := $(wildcard libformat/cli/*.c)                         # 8 helpers of 
 
 lib_map     := libformat/libbcfmt.map
 lib_headers := $(wildcard libformat/include/bcfmt/*.h libformat/include/bcfmt/*.def)
+lib_man5    := $(wildcard libformat/man/*.5)
 lib_man7    := $(wildcard libformat/man/*.7)
 
 programs := $(patsubst %/main.c,%,$(wildcard $(addsuffix /main.c,make-bcache bcache-fsck bcache-dump)))
@@ -205,12 +207,12 @@ $(fuzzers): %: %.o $(B)/libbcfmt.a
 # ---- tests, in rings --------------------------------------------------------------------
 # Each ring ends with "NAME: N passed, N failed"; check adds them up.
 rings := check-floors check-symbols check-man check-tools check-unit check-cases \
-         check-transcripts check-images check-super check-bad-input check-crash-sample \
-         check-fuzz check-install
+         check-transcripts check-images check-image-sample check-super check-bad-input \
+         check-crash-sample check-fuzz check-install
 ring   = $(q)B='$(B)' tests/tools/ring $@
 jobs   = $(if $(findstring j,$(filter-out --%,$(MAKEFLAGS))),,-j$(shell nproc))
 
-.PHONY: deps demo fuzz check check-rings check-sanitize check-crash $(rings)
+.PHONY: deps demo fuzz check check-rings check-sanitize check-crash check-image $(rings)
 deps:
 	@PKG_CONFIG='$(PKG_CONFIG)' tests/tools/deps check
 demo:
@@ -248,6 +250,11 @@ check-transcripts: programs $(tools)
 	$(ring) tests/cli/run-transcripts
 check-images: programs
 	$(ring) tests/tools/check-images
+# Every case and image takes a minute; a part of the cases is enough for every day.
+check-image: programs $(tools)
+	$(ring) tests/tools/check-image
+check-image-sample: programs $(tools)
+	$(ring) tests/tools/check-image --sample
 check-super: programs
 	$(ring) tests/tools/check-super
 # Every state of the log takes minutes; a part of them is enough for every day.
@@ -264,11 +271,13 @@ check-install: all
 
 # ---- install ----------------------------------------------------------------------------
 .PHONY: install uninstall
-inst_dirs  = $(SBINDIR) $(LIBDIR) $(PKGCONFDIR) $(INCLUDEDIR)/bcfmt $(MANDIR)/man7 $(MANDIR)/man8 $(COMPDIR)
+inst_dirs  = $(SBINDIR) $(LIBDIR) $(PKGCONFDIR) $(INCLUDEDIR)/bcfmt $(MANDIR)/man5 $(MANDIR)/man7 \
+             $(MANDIR)/man8 $(COMPDIR)
 inst_progs = $(programs) $(if $(filter bcache-fsck,$(programs)),fsck.bcache)
 installed  = $(foreach p,$(inst_progs),$(SBINDIR)/$(p) $(MANDIR)/man8/$(p).8 $(COMPDIR)/$(p)) \
              $(addprefix $(INCLUDEDIR)/bcfmt/,$(notdir $(lib_headers))) $(PKGCONFDIR)/libbcfmt.pc \
              $(addprefix $(LIBDIR)/libbcfmt,.a .so .so.$(SOMAJOR) .so.$(VERSION)) \
+             $(addprefix $(MANDIR)/man5/,$(notdir $(lib_man5))) \
              $(addprefix $(MANDIR)/man7/,$(notdir $(lib_man7)))
 install: all
 	$(q)$(INSTALL) -d $(addprefix $(DESTDIR),$(inst_dirs))
@@ -279,6 +288,7 @@ install: all
 	$(q)ln -sf libbcfmt.so.$(SOMAJOR) $(DESTDIR)$(LIBDIR)/libbcfmt.so
 	$(q)$(INSTALL) -m 644 $(lib_headers) $(DESTDIR)$(INCLUDEDIR)/bcfmt
 	$(q)$(INSTALL) -m 644 $(B)/libbcfmt.pc $(DESTDIR)$(PKGCONFDIR)
+	$(q)$(INSTALL) -m 644 $(lib_man5) $(DESTDIR)$(MANDIR)/man5
 	$(q)$(INSTALL) -m 644 $(lib_man7) $(DESTDIR)$(MANDIR)/man7
 	$(q)for p in $(programs); do \
 	  $(INSTALL) -m 644 $$p/$$p.8 $(DESTDIR)$(MANDIR)/man8/$$p.8 && \
@@ -292,7 +302,7 @@ endif
 uninstall:
 	$(q)rm -f $(addprefix $(DESTDIR),$(installed))
 	$(q)for d in $(addprefix $(DESTDIR),$(INCLUDEDIR)/bcfmt $(PKGCONFDIR) $(COMPDIR) $(dir $(COMPDIR)) \
-	  $(MANDIR)/man7 $(MANDIR)/man8); do rmdir "$$d" 2>/dev/null || :; done
+	  $(MANDIR)/man5 $(MANDIR)/man7 $(MANDIR)/man8); do rmdir "$$d" 2>/dev/null || :; done
 
 # ---- the rest ---------------------------------------------------------------------------
 .PHONY: clean help format man

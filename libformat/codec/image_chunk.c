@@ -11,7 +11,7 @@
 #include "codec/image_columns.h"
 #include "ondisk/image.h"
 
-#define LEVEL 9
+#define LEVEL 6
 #define WINDOW_BITS 15
 /* A block begins with a table of codes: shorter segments share one with their neighbours. */
 #define OWN_BLOCK_BYTES_MIN 64u
