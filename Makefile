@@ -6,9 +6,10 @@
 ## make check            install what is missing, build, run the tests (no root needed for them)
 ## make check-sanitize   the same under AddressSanitizer and UndefinedBehaviorSanitizer
 ## make check-crash      every state a power cut could leave, from a log of real writes
+## make check-image      metadata images of all fixtures and cases
 ## make check-kernel     real kernels in QEMU register what we made, and damage as foretold
 ## make check-NAME       one ring: floors symbols man tools unit cases generated transcripts images
-##                       super make bad-input crash-sample fuzz install
+##                       image-sample super make bad-input crash-sample fuzz install
 ## make fuzz             libFuzzer with clang, TIME=300 seconds a target, corpus in build/corpus
 ## make lib, programs    only these
 ## make deps             install what is missing, nothing else
@@ -64,7 +65,7 @@ say      = $(if $(V),,@printf '  %-4s %s\n' $(1) $(@:$(B)/%=%);)
 
 # ---- our flags; CPPFLAGS, CFLAGS, LDFLAGS and LDLIBS stay the user's and come after --------
 # pkg-config is asked when a recipe first needs the answer, so that `make deps` can install it.
-pkgs     := libisal uuid blkid jansson
+pkgs     := libisal uuid blkid jansson zlib
 once      = $(eval $(1) := $(shell $(2)))$($(1))
 pkg_c     = $(call once,pkg_c,$(PKG_CONFIG) --cflags $(pkgs) 2>/dev/null)
 pkg_l     = $(call once,pkg_l,$(PKG_CONFIG) --libs $(pkgs) 2>/dev/null)
@@ -103,6 +104,7 @@ lib_src += $(wildcard libformat/dev/*.c)                         # 2 devices
 lib_src += $(wildcard libformat/read/*.c)                        # 3 structures from devices
 lib_src += $(wildcard libformat/set/*.c libformat/write/*.c)     # 4 a whole set
 lib_src += $(wildcard libformat/check/*.c libformat/make/*.c)    # 5 findings; formatting
+lib_src += $(wildcard libformat/image/*.c)                       # 5 metadata images
 lib_src += $(wildcard libformat/repair/*.c)                      # 6 plan, rehearse, commit
 lib_src += $(wildcard libformat/render/*.c)                      # 7 text and JSON
 cli_src := $(wildcard libformat/cli/*.c)                         # 8 helpers of the programs
@@ -212,12 +214,13 @@ $(fuzzers): %: %.o $(B)/libbcfmt.a
 # ---- tests, in rings --------------------------------------------------------------------
 # Each ring ends with "NAME: N passed, N failed"; check adds them up.
 rings := check-floors check-symbols check-man check-tools check-unit check-cases \
-         check-generated check-transcripts check-images check-super check-make check-bad-input \
-         check-crash-sample check-fuzz check-install
+         check-generated check-transcripts check-images check-image-sample check-super check-make \
+         check-bad-input check-crash-sample check-fuzz check-install
 ring   = $(q)B='$(B)' tests/tools/ring $@
 jobs   = $(if $(findstring j,$(filter-out --%,$(MAKEFLAGS))),,-j$(shell nproc))
 
-.PHONY: deps demo fuzz check check-rings check-sanitize check-crash check-kernel kernel-deps $(rings)
+.PHONY: deps demo fuzz check check-rings check-sanitize check-crash check-image check-kernel \
+        kernel-deps $(rings)
 deps:
 	@PKG_CONFIG='$(PKG_CONFIG)' tests/tools/deps check
 demo:
@@ -257,6 +260,11 @@ check-transcripts: programs $(tools)
 	$(ring) tests/cli/run-transcripts
 check-images: programs
 	$(ring) tests/tools/check-images
+# Every case and image takes a minute; a part of the cases is enough for every day.
+check-image: programs $(tools)
+	$(ring) tests/tools/check-image
+check-image-sample: programs $(tools)
+	$(ring) tests/tools/check-image --sample
 check-super: programs
 	$(ring) tests/tools/check-super
 check-make: programs

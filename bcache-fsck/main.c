@@ -120,18 +120,32 @@ static bool is_incarnation_there(const struct bcfmt_set *set, uint64_t seq)
 	return true;
 }
 
+/* In an image all data is zeros: comparing it would find fault, or none, with the wrong thing. */
+static bool is_data_there(const struct fsck_options *options, const struct cli_devices *devices)
+{
+	const struct bcfmt_dev *image = cli_devices_image(devices);
+
+	if (!image || options->check.level != BCFMT_LEVEL_DATA)
+		return true;
+	cli_error(bcfmt_dev_name(image), "a metadata image holds no data: --level data needs the "
+					 "devices themselves");
+	return false;
+}
+
 static int check_devices(struct bcfmt_ctx *ctx, const struct fsck_options *options,
 			 const struct cli_devices *devices)
 {
 	struct bcfmt_set_params params = {
 		.page_bytes = options->check.page_bytes,
-		.roles = options->roles,
+		.roles = devices->roles,
 		.incarnation_seq = options->incarnation_seq,
 	};
 	struct bcfmt_set *set;
 	bcfmt_err err;
 	int bits;
 
+	if (!is_data_there(options, devices))
+		return print_nothing(ctx, options, FSCK_USAGE);
 	err = bcfmt_set_open(ctx, devices->devs, devices->n, &params, &set);
 	if (err)
 		return print_nothing(ctx, options, told(ctx, err));
@@ -151,6 +165,7 @@ static int check(const struct fsck_options *options)
 		.is_in_use_ok = options->is_in_use_ok,
 		.bad_maps = options->bad_maps,
 		.n_bad_maps = options->n_bad_maps,
+		.roles = options->roles,
 	};
 	struct cli_devices devices;
 	struct bcfmt_ctx *ctx;

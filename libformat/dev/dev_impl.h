@@ -53,6 +53,7 @@ struct bcfmt_dev {
 	uint32_t logical_block_bytes;
 	bool is_writable;
 	bool was_in_use;
+	bool is_image;
 };
 
 /* bytes is rounded down to whole sectors. E_NOMEM leaves *dev without anything to free. */
@@ -79,6 +80,13 @@ void dev_forget(struct bcfmt_dev *dev);
  * written cannot be read.
  */
 bcfmt_err dev_file_create(struct bcfmt_ctx *ctx, const char *path, struct bcfmt_dev **out);
+
+/* A run of sectors that could not be read; what it returns ends the reading. */
+typedef bcfmt_err (*dev_bad_fn)(void *arg, uint64_t first_sector, uint64_t sectors);
+/* bcfmt_dev_read_salvage() that tells each run of them, in ascending order. on_bad may be NULL. */
+bcfmt_err dev_read_salvage_each(struct bcfmt_dev *dev, uint64_t offset_bytes, void *buf,
+				size_t len_bytes, struct bcfmt_bad_read *bad, dev_bad_fn on_bad,
+				void *arg);
 
 /* Fills *fault and returns err. os_error 0 when reason says all. */
 bcfmt_err dev_io_fail(struct io_fault *fault, bcfmt_err err, uint64_t offset_bytes, int os_error,

@@ -62,6 +62,8 @@ BCFMT_API uint32_t bcfmt_dev_logical_block_bytes(const struct bcfmt_dev *dev); /
 BCFMT_API bool bcfmt_dev_is_writable(const struct bcfmt_dev *dev);
 /* The kernel held it when it was opened with IN_USE_OK. */
 BCFMT_API bool bcfmt_dev_was_in_use(const struct bcfmt_dev *dev);
+/* It is, or stands on, a member of a metadata image: data reads as zeros. */
+BCFMT_API bool bcfmt_dev_is_image(const struct bcfmt_dev *dev);
 
 /* Whole or error. E_RANGE beyond the end, E_IO from the medium (fault: device and sector). */
 BCFMT_API bcfmt_err bcfmt_dev_read(struct bcfmt_dev *dev, uint64_t offset_bytes, void *buf,
