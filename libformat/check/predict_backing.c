@@ -148,6 +148,10 @@ static bcfmt_err join(const struct check *ck, struct bcfmt_prediction *out)
 {
 	switch (ask(ck, out->member)) {
 	case ATTACH_YES:
+		if (ck->predict->has_no_bucket) {
+			out->outcomes |= BIT(HANGS);
+			return BCFMT_OK;
+		}
 		out->outcomes |= BIT(REGISTERS);
 		add_effects(ck, out);
 		return BCFMT_OK;
@@ -178,11 +182,33 @@ static bool is_table_known(const struct check *ck)
 					       ck->set->uuids_state == BCFMT_UUIDS_BAD_SIZE));
 }
 
+/* The device with a cache of its set, as that is foretold. */
+static bcfmt_err with_cache(const struct check *ck, const struct bcfmt_prediction *cache,
+			    struct bcfmt_prediction *out)
+{
+	bcfmt_err err = BCFMT_OK;
+
+	if (cache->outcomes & BIT(REGISTERS) && is_table_known(ck))
+		err = join(ck, out);
+	else if (cache->outcomes & BIT(REGISTERS))
+		out->outcomes |= BIT(UNKNOWN) | BIT(REGISTERS) | alone(out->member);
+	/* An error while they are joined leaves the device without its cache. */
+	if (cache->outcomes & BIT(STOPS_SET) && cache->stage == BCFMT_STAGE_ATTACH) {
+		out->outcomes |= BIT(REGISTERS) | BIT(UNCACHED) | BIT(WAITS);
+		for (size_t i = 0; !err && i < cache->n_first_lines; i++)
+			err = add_line(out, BCFMT_P_NONE, cache->first_lines[i]);
+	}
+	/* A cache that hangs or dies holds the lock of all registrations. */
+	if (cache->outcomes & (BIT(HANGS) | BIT(OOPS)))
+		out->outcomes |= BIT(HANGS);
+	if (cache->outcomes & ~(BIT(REGISTERS) | BIT(HANGS)))
+		out->outcomes |= alone(out->member);
+	return err;
+}
+
 bcfmt_err predict_backing(struct check *ck, const struct bcfmt_prediction *cache,
 			  struct bcfmt_prediction *out)
 {
-	const unsigned int running = BIT(REGISTERS);
-	bool is_of_set;
 	bcfmt_err err = predict_super(out->member, out);
 
 	if (err || out->outcomes) {
@@ -190,28 +216,11 @@ bcfmt_err predict_backing(struct check *ck, const struct bcfmt_prediction *cache
 		return err;
 	}
 	out->stage = BCFMT_STAGE_ATTACH;
-	is_of_set = ck->set->has_geometry && cache &&
-		    !memcmp(out->member->super.set_uuid, ck->set->cache.super.set_uuid,
-			    BCFMT_UUID_BYTES);
-	if (!is_of_set) {
+	if (ck->set->has_geometry && cache &&
+	    !memcmp(out->member->super.set_uuid, ck->set->cache.super.set_uuid, BCFMT_UUID_BYTES))
+		err = with_cache(ck, cache, out);
+	else
 		out->outcomes = alone(out->member);
-	} else {
-		if (cache->outcomes & running && is_table_known(ck))
-			err = join(ck, out);
-		else if (cache->outcomes & running)
-			out->outcomes |= BIT(UNKNOWN) | BIT(REGISTERS) | alone(out->member);
-		/* An error while they are joined leaves the device without its cache. */
-		if (cache->outcomes & BIT(STOPS_SET) && cache->stage == BCFMT_STAGE_ATTACH) {
-			out->outcomes |= running | BIT(UNCACHED) | BIT(WAITS);
-			for (size_t i = 0; !err && i < cache->n_first_lines; i++)
-				err = add_line(out, BCFMT_P_NONE, cache->first_lines[i]);
-		}
-		/* A cache that hangs or dies while it joins holds the lock of all registrations. */
-		if (cache->outcomes & (BIT(HANGS) | BIT(OOPS)))
-			out->outcomes |= BIT(HANGS);
-		if (cache->outcomes & ~(running | BIT(HANGS)))
-			out->outcomes |= alone(out->member);
-	}
 	predict_settle(out);
 	if (out->registers == BCFMT_REGISTERS_YES && out->outcomes & BIT(REGISTERS))
 		out->stage = BCFMT_STAGE_RUNNING;

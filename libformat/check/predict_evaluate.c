@@ -239,6 +239,9 @@ static bcfmt_err take_group(struct evaluation *ev, size_t begin, size_t end)
 	/* The allocator has been started by then, and may be on its way to take a bucket. */
 	if (certain & BIT(STOPS_SET) && ends && ev->items[begin].event->stage >= BCFMT_STAGE_REPLAY)
 		out->outcomes |= BIT(OOPS);
+	/* A cache that comes before its devices is registered by then. */
+	if (ev->items[begin].event->stage == BCFMT_STAGE_ATTACH && !ev->is_failing)
+		out->outcomes |= BIT(REGISTERS);
 	ev->is_late |= is_late;
 	ev->is_first_told |= certain && !is_late;
 	ev->is_failing |= certain && !is_late;

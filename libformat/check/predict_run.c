@@ -42,8 +42,8 @@ static bcfmt_err predict_no_journal(struct bcfmt_prediction *out)
 	out->stage = BCFMT_STAGE_JOURNAL;
 	out->outcomes = BIT(STOPS_SET);
 	return row ? predict_line(out->first_lines, &out->n_first_lines, BCFMT_PREDICTION_LINES,
-				  row->line, NULL) :
-		     BCFMT_OK;
+				  row->line, NULL)
+		   : BCFMT_OK;
 }
 
 /* The cache: its superblock, and what that leads to. */

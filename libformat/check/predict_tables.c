@@ -68,9 +68,8 @@ static bcfmt_err follow_chain(struct check *ck, uint8_t *raw)
 	 * A chain that only a kernel likes, or an older one: other generations than the check judged
 	 * child pointers by.
 	 */
-	return ck->predict->newest.btree_level & 0xff ?
-		       add_end_of_knowledge(ck, BCFMT_STAGE_TREE) :
-		       BCFMT_OK;
+	return ck->predict->newest.btree_level & 0xff ? add_end_of_knowledge(ck, BCFMT_STAGE_TREE)
+						      : BCFMT_OK;
 }
 
 bcfmt_err predict_prios(struct check *ck)
@@ -218,6 +217,7 @@ static bcfmt_err check_free(struct check *ck)
 		return err;
 	event.stage = stage_of_need(ck);
 	event.function = "bch_bucket_alloc";
+	ck->predict->has_no_bucket = true;
 	return predict_add(ck, &event);
 }
 

@@ -10,13 +10,13 @@
 /* Kernels that are named one by one. */
 #define NAMED_MAX 8u
 
-static const char *outcome_text(enum bcfmt_outcome outcome)
+static const char *outcome_text(enum bcfmt_outcome outcome, bool is_backing)
 {
 	switch (outcome) {
 	case BCFMT_OUTCOME_UNKNOWN:
 		break;
 	case BCFMT_OUTCOME_REGISTERS:
-		return "it registers";
+		return is_backing ? "it is joined with the cache" : "it registers";
 	case BCFMT_OUTCOME_UNCACHED:
 		return "it runs without the cache";
 	case BCFMT_OUTCOME_WAITS:
@@ -30,11 +30,11 @@ static const char *outcome_text(enum bcfmt_outcome outcome)
 	case BCFMT_OUTCOME_HANGS:
 		return "the kernel hangs";
 	}
-	return "not all is known";
+	return "something that was not looked at stops it";
 }
 
 /* "an error shuts the set down, or the kernel hangs" */
-static void put_outcomes(struct bcfmt_out *out, unsigned int outcomes)
+static void put_outcomes(struct bcfmt_out *out, unsigned int outcomes, bool is_backing)
 {
 	bool is_first = true;
 
@@ -45,7 +45,7 @@ static void put_outcomes(struct bcfmt_out *out, unsigned int outcomes)
 		if (!(outcomes & 1u << outcome))
 			continue;
 		out_put(out, "%s%s", is_first ? "" : ", or ",
-			outcome_text((enum bcfmt_outcome)outcome));
+			outcome_text((enum bcfmt_outcome)outcome, is_backing));
 		is_first = false;
 	}
 }
@@ -96,7 +96,7 @@ static void put_all_kernels(struct bcfmt_out *out, const struct bcfmt_verdict *v
 		put_kernels(out, verdict, i);
 		if (prediction->outcomes != BIT(REGISTERS) || between[0] == ';') {
 			out_put(out, ": ");
-			put_outcomes(out, prediction->outcomes);
+			put_outcomes(out, prediction->outcomes, false);
 		}
 		between = "; ";
 	}
@@ -181,11 +181,23 @@ void out_predictions_of_backing(struct bcfmt_out *out, const struct bcfmt_verdic
 				const struct bcfmt_member *member)
 {
 	const struct bcfmt_prediction *told = with_lines(verdict, member);
+	bool is_first = true;
 
 	if (is_usual(verdict, member))
 		return;
 	out_put(out, "what a kernel would do with %s:", bcfmt_dev_name(member->dev));
-	put_all_kernels(out, verdict, member);
+	for (size_t i = 0; i < verdict->n_predictions; i++) {
+		const struct bcfmt_prediction *prediction = &verdict->predictions[i];
+
+		if (prediction->member != member || !is_first_of_kind(verdict, i))
+			continue;
+		out_put(out, "%s ", is_first ? "" : ";");
+		put_outcomes(out, prediction->outcomes, true);
+		out_put(out, " (");
+		put_kernels(out, verdict, i);
+		out_put(out, ")");
+		is_first = false;
+	}
 	for (size_t i = 0; told && i < told->n_first_lines; i++)
 		out_put(out, "%s%s", i ? " or " : "; its message: ", told->first_lines[i]);
 	out_end_line(out);
