@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Opening the devices of a command line for reading. */
+/* Opening the devices of a command line. */
 #include "cli/open.h"
 
 #include <stdlib.h>
@@ -37,14 +37,16 @@ static bcfmt_err open_one(struct bcfmt_ctx *ctx, const struct cli_open_params *p
 			  struct bcfmt_dev **out)
 {
 	const char *path = params->paths[i];
+	unsigned int flags = params->flags | (params->is_in_use_ok ? BCFMT_OPEN_IN_USE_OK : 0);
 	struct bcfmt_dev *dev;
 	struct bcfmt_dev *mapped;
 	bcfmt_err err;
 
-	err = bcfmt_dev_open(ctx, path, params->is_in_use_ok ? BCFMT_OPEN_IN_USE_OK : 0, &dev);
+	err = bcfmt_dev_open(ctx, path, flags, &dev);
 	if (err) {
 		cli_error_ctx(path, ctx, err);
-		if (err == BCFMT_E_BUSY)
+		/* Nothing makes writing to a device in use safe. */
+		if (err == BCFMT_E_BUSY && !(flags & BCFMT_OPEN_EXCLUSIVE))
 			cli_error(path, "use --force to read it all the same");
 		return err;
 	}

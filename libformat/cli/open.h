@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Opening the devices of a command line for reading. */
+/* Opening the devices of a command line. */
 #ifndef CLI_OPEN_H
 #define CLI_OPEN_H
 
@@ -10,7 +10,8 @@
 struct cli_open_params {
 	const char *const *paths;
 	size_t n_paths;
-	bool is_in_use_ok;	     /* --force: also a device that the kernel holds */
+	unsigned int flags;	     /* BCFMT_OPEN_WRITE, BCFMT_OPEN_EXCLUSIVE */
+	bool is_in_use_ok;	     /* --force: also read a device that the kernel holds */
 	const char *const *bad_maps; /* ddrescue mapfiles, one a device from the first on */
 	size_t n_bad_maps;	     /* at most n_paths, else E_ARG */
 };

@@ -11,6 +11,7 @@
 #define SALVAGE_PIECE_BYTES 4096u
 /* Pieces without one readable sector, in a row, after which the rest is given up. */
 #define SALVAGE_FAILED_MAX 64u
+#define ZEROS_BYTES 65536u
 
 bcfmt_err dev_init(struct bcfmt_dev *dev, const struct dev_ops *ops, struct bcfmt_ctx *ctx,
 		   const char *name, uint64_t bytes)
@@ -103,12 +104,13 @@ static bcfmt_err report(struct bcfmt_dev *dev, bcfmt_err err, const char *verb,
 }
 
 static bcfmt_err report_range(struct bcfmt_dev *dev, const char *verb, uint64_t offset_bytes,
-			      size_t len_bytes)
+			      uint64_t len_bytes)
 {
 	return bcfmt_fail(dev->ctx, BCFMT_E_RANGE,
-			  "%s: sector %" PRIu64 ": cannot %s %zu bytes: the device ends at sector"
-			  " %" PRIu64, dev->name, offset_bytes / BCFMT_SECTOR_BYTES, verb,
-			  len_bytes, dev->bytes / BCFMT_SECTOR_BYTES);
+			  "%s: sector %" PRIu64 ": cannot %s %" PRIu64 " bytes: the device ends at"
+			  " sector %" PRIu64,
+			  dev->name, offset_bytes / BCFMT_SECTOR_BYTES, verb, len_bytes,
+			  dev->bytes / BCFMT_SECTOR_BYTES);
 }
 
 bcfmt_err dev_read_quiet(struct bcfmt_dev *dev, uint64_t offset_bytes, void *buf, size_t len_bytes,
@@ -133,6 +135,74 @@ bcfmt_err dev_write_quiet(struct bcfmt_dev *dev, uint64_t offset_bytes, const vo
 	return dev->ops->write(dev, offset_bytes, buf, len_bytes, fault);
 }
 
+static bcfmt_err write_zeros(struct bcfmt_dev *dev, uint64_t offset_bytes, uint64_t len_bytes,
+			     struct io_fault *fault)
+{
+	static const uint8_t zeros[ZEROS_BYTES];
+	bcfmt_err err = BCFMT_OK;
+
+	while (!err && len_bytes) {
+		size_t piece_bytes = min_u64(len_bytes, sizeof(zeros));
+
+		err = dev->ops->write(dev, offset_bytes, zeros, piece_bytes, fault);
+		offset_bytes += piece_bytes;
+		len_bytes -= piece_bytes;
+	}
+	return err;
+}
+
+/* What has to hold before anything is changed. */
+static bcfmt_err may_change(struct bcfmt_dev *dev, uint64_t offset_bytes, const char *verb)
+{
+	struct io_fault fault = { .offset_bytes = offset_bytes,
+				  .reason = "opened for reading only" };
+
+	if (dev->is_writable && dev->ops->write)
+		return BCFMT_OK;
+	return report(dev, BCFMT_E_ARG, verb, &fault);
+}
+
+bcfmt_err bcfmt_dev_zero(struct bcfmt_dev *dev, uint64_t offset_bytes, uint64_t len_bytes)
+{
+	struct io_fault fault = { .offset_bytes = offset_bytes };
+	bcfmt_err err = may_change(dev, offset_bytes, "zero");
+
+	if (err)
+		return err;
+	if (!is_inside(dev, offset_bytes, len_bytes))
+		return report_range(dev, "zero", offset_bytes, len_bytes);
+	if (!len_bytes)
+		return BCFMT_OK;
+	err = dev->ops->zero ? dev->ops->zero(dev, offset_bytes, len_bytes, &fault)
+			     : BCFMT_E_UNSUPPORTED;
+	if (err == BCFMT_E_UNSUPPORTED)
+		err = write_zeros(dev, offset_bytes, len_bytes, &fault);
+	return err ? report(dev, err, "zero", &fault) : BCFMT_OK;
+}
+
+bcfmt_err bcfmt_dev_discard(struct bcfmt_dev *dev, uint64_t offset_bytes, uint64_t len_bytes)
+{
+	struct io_fault fault = { .offset_bytes = offset_bytes };
+	bcfmt_err err = may_change(dev, offset_bytes, "discard");
+
+	if (err)
+		return err;
+	if (!is_inside(dev, offset_bytes, len_bytes))
+		return report_range(dev, "discard", offset_bytes, len_bytes);
+	if (!len_bytes)
+		return BCFMT_OK;
+	err = dev->ops->discard ? dev->ops->discard(dev, offset_bytes, len_bytes, &fault)
+				: BCFMT_E_UNSUPPORTED;
+	if (err && err != BCFMT_E_UNSUPPORTED)
+		return report(dev, err, "discard", &fault);
+	return err;
+}
+
+void bcfmt_dev_forget(struct bcfmt_dev *dev)
+{
+	dev_forget(dev);
+}
+
 bcfmt_err dev_flush_quiet(struct bcfmt_dev *dev, struct io_fault *fault)
 {
 	return dev->ops->flush ? dev->ops->flush(dev, fault) : BCFMT_OK;
@@ -148,6 +218,12 @@ bcfmt_err dev_next_data_quiet(struct bcfmt_dev *dev, uint64_t offset_bytes, uint
 	*begin_bytes = offset_bytes;
 	*end_bytes = dev->bytes;
 	return BCFMT_OK;
+}
+
+void dev_forget(struct bcfmt_dev *dev)
+{
+	if (dev->ops->forget)
+		dev->ops->forget(dev);
 }
 
 bcfmt_err bcfmt_dev_read(struct bcfmt_dev *dev, uint64_t offset_bytes, void *buf, size_t len_bytes)

@@ -193,6 +193,7 @@ static void device_json(struct bcfmt_out *out, const struct bcfmt_verdict_device
 	out_json_set(out, object, "certainty", json_string(certainty_name(device->certainty)));
 	if (device->certainty != BCFMT_UNKNOWN) {
 		out_json_set(out, object, "dirty_bytes", out_json_u64(device->dirty_bytes));
+		out_json_set(out, object, "redirtied_bytes", out_json_u64(device->redirtied_bytes));
 		out_json_set(out, object, "clean_bytes", out_json_u64(device->clean_bytes));
 		out_json_set(out, object, "lost_bytes", out_json_u64(device->lost_bytes));
 	}
