@@ -252,8 +252,7 @@ static bcfmt_err check_key(struct node_check *nc, const struct bcfmt_key_iter *i
 	bcfmt_err err = BCFMT_OK;
 
 	if (is_ordinary(nc, key)) {
-		nc->is_odd |= is_leaf ? predict_is_conflict(nc->ck->set, key) :
-					bcfmt_key_fault_btree(&nc->ck->set->geo, key) != 0;
+		nc->is_odd |= !is_leaf && bcfmt_key_fault_btree(&nc->ck->set->geo, key);
 		return BCFMT_OK;
 	}
 	nc->is_odd = true;

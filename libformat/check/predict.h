@@ -117,6 +117,8 @@ bcfmt_err predict_child(struct check *ck, const struct bcfmt_node_ref *parent,
 bcfmt_err predict_childless_root(struct check *ck, const struct bcfmt_node_ref *root);
 /* A final extent that is staler than kernels take. */
 bcfmt_err predict_too_stale(struct check *ck, uint32_t inode, unsigned int stale);
+/* The keys of a leaf that are marked; is_met: one of them in a bucket that a node has. */
+bcfmt_err predict_leaf_marks(struct check *ck, const struct bcfmt_node_view *view, bool is_met);
 /* A leaf, or a gap without one, and what is replayed into it. */
 bcfmt_err predict_leaf_replay(struct check *ck, const struct bcfmt_node_view *view);
 

@@ -22,6 +22,7 @@ struct node_events {
 	const struct bcfmt_node_view *view;
 	uint64_t index;	       /* of the key that comes out */
 	bool is_lead;	       /* nothing certain was found yet: later errors are silent */
+	bool is_of_leaf;       /* made while leaves are walked, maybe once more */
 	struct merge_key last; /* that the merged set ends with */
 	uint32_t words;
 };
@@ -249,6 +250,7 @@ static bcfmt_err check_mark(struct node_events *ne, const struct bcfmt_key *key)
 		return BCFMT_OK;
 	event.function = "__bch_btree_mark_key";
 	event.stage = BCFMT_STAGE_TREE;
+	event.is_of_leaf = ne->is_of_leaf;
 	event.flow = flow_behind(ne);
 	event.is_possible = is_stale || (is_newer && !is_node_first);
 	if (!event.is_possible)
@@ -337,7 +339,7 @@ static bcfmt_err add_seven(struct node_events *ne)
 	return predict_add(ne->ck, &event);
 }
 
-/* All keys in the order of the merge: first all are judged, then those that are left are marked. */
+/* All keys in the order of the merge. */
 static bcfmt_err take_keys(struct node_events *ne)
 {
 	bool is_leaf = ne->view->ref->level == 0, is_dropped;
@@ -357,19 +359,57 @@ static bcfmt_err take_keys(struct node_events *ne)
 	if (!err)
 		err = add_corrupt(ne, &merge);
 	merge_clear(&merge);
-	if (!err)
-		err = add_short_key(ne);
-	if (err || !is_leaf || !ne->is_lead)
-		return err;
-	err = merge_begin(&merge, ne->view->node, is_leaf);
-	ne->index = 0;
+	return err ? err : add_short_key(ne);
+}
+
+/*
+ * The keys that are left are marked in the order of the merge. An invalid one was told of before,
+ * and errors behind it are silent.
+ */
+static bcfmt_err mark_leaf(struct node_events *ne)
+{
+	const struct bcfmt_geometry *geo = &ne->ck->set->geo;
+	struct merge_key key;
+	struct merge merge;
+	bcfmt_err err = merge_begin(&merge, ne->view->node, true);
+
 	while (!err && ne->is_lead && merge_next(&merge, &key)) {
+		struct bcfmt_key header = merge_key_at(&key, 0);
+
 		ne->index++;
-		if (!predict_is_invalid(&ne->ck->set->geo, &key, true))
-			err = take_marks(ne, &key);
+		if (!bcfmt_key_sectors(&header))
+			continue;
+		if (predict_is_invalid(geo, &key, true))
+			break;
+		err = take_marks(ne, &key);
 	}
 	merge_clear(&merge);
 	return err;
+}
+
+/* A key of the leaf leads into a bucket that a node has. */
+static bool has_conflict(const struct check *ck, const struct bcfmt_node *node)
+{
+	struct bcfmt_node_iter it = bcfmt_node_iter_init(node);
+	struct bcfmt_key key;
+
+	while (bcfmt_node_iter_next(&it, &key))
+		if (predict_is_conflict(ck->set, &key))
+			return true;
+	return false;
+}
+
+bcfmt_err predict_leaf_marks(struct check *ck, const struct bcfmt_node_view *view, bool is_met)
+{
+	struct node_events ne = { .ck = ck, .view = view, .is_lead = true, .is_of_leaf = true };
+
+	if (!ck->predict->is_same_tree || !view->ref->sectors || view->node->fault ||
+	    view->bad.sectors)
+		return BCFMT_OK;
+	/* What the journal or the order of writing hides is marked all the same. */
+	if (!is_met && (view->replay_keys || view->uses_history))
+		is_met = has_conflict(ck, view->node);
+	return is_met ? mark_leaf(&ne) : BCFMT_OK;
 }
 
 static bcfmt_err take_node(struct check *ck, const struct bcfmt_node_view *view, bool is_odd)
@@ -402,6 +442,11 @@ bcfmt_err predict_probe(struct check *ck, const struct bcfmt_node_ref *ref, bool
 	*is_good = !err && !reader.bad.sectors && !reader.node.fault;
 	if (!err)
 		err = take_node(ck, &view, true);
+	if (!err && *is_good && !ref->level) {
+		struct node_events ne = { .ck = ck, .view = &view, .is_lead = true };
+
+		err = mark_leaf(&ne);
+	}
 	node_reader_clear(&reader);
 	return err;
 }
