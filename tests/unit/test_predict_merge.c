@@ -110,6 +110,19 @@ Test(predict_merge, newer_keys_cut_older_ones)
 			 "0:28 len 8 -> [0:768 gen 1] dirty");
 }
 
+/* A newer key that was overwritten before it was written has no size, and cuts nothing. */
+Test(predict_merge, keys_without_size_are_passed_by)
+{
+	struct bcfmt_key old[] = { key_of(0, 32, false, 256) };
+	struct bcfmt_key empty[] = { key_of(8, 0, true, 512), key_of(40, 0, true, 512) };
+	struct merge merge;
+
+	push_bset(old, 1);
+	push_bset(empty, 2);
+	cr_expect_str_eq(merged(true, &merge),
+			 "0:0 len 32 -> [0:256 gen 1]; 0:40 len 0 -> [0:512 gen 1] dirty");
+}
+
 /* Interior keys are put in order and nothing else; of equal ones the newer comes first. */
 Test(predict_merge, interior_keys_are_not_cut)
 {
