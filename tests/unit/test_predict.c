@@ -449,8 +449,7 @@ Test(predict, a_key_that_is_too_stale)
 	kit.gens[nth(10)] = 120;
 	check_tree(two_leaves(keys, 1), 1);
 	expect_told(cache_prediction(), BIT(REGISTERS) | BIT(STOPS_SET) | BIT(OOPS),
-		    BCFMT_STAGE_ATTACH,
-		    "key too stale: 119, need_gc %u", NULL);
+		    BCFMT_STAGE_ATTACH, "key too stale: 119, need_gc %u", NULL);
 	/* Where nothing is joined with it, the garbage collection finds it later. */
 	kit.n_backing = 0;
 	check_full();

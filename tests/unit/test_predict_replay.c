@@ -126,6 +126,23 @@ Test(predict_replay, the_newest_bad_key_is_marked_first)
 		    "spotted extent 0:32 len 8 -> [0:1 gen 1] dirty: bad, short offset", NULL);
 }
 
+/* Behind an error the registration goes on to a BUG, which is not the first line then. */
+Test(predict_replay, a_bug_behind_an_error)
+{
+	struct set_kit_shape shape = { .nbuckets = 530 };
+	struct bcfmt_key keys[] = { set_kit_dirty(0, 32, 8, bcfmt_ptr_make(0, 1, 1)),
+				    bcfmt_key_make(0, 100, 0, true, true, 0) };
+
+	set_kit_clear(&kit);
+	set_kit_init(&kit, &shape);
+	check_keys(leaf_of(0, NULL, 0), 0, keys, 2);
+	cr_expect_eq(cache_prediction()->n_first_lines, 1);
+	cr_expect_str_eq(cache_prediction()->first_lines[0],
+			 "spotted extent 0:32 len 8 -> [0:1 gen 1] dirty: bad, short offset");
+	cr_expect(cache_prediction()->outcomes & BIT(OOPS));
+	cr_expect_eq(cache_prediction()->outcome, BCFMT_OUTCOME_OOPS);
+}
+
 Test(predict_replay, a_key_of_an_inode_that_has_no_counter)
 {
 	struct bcfmt_key keys[] = { set_kit_dirty(99999, 16, 8, ptr_of(10)) };

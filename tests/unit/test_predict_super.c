@@ -106,6 +106,11 @@ Test(predict_super, a_bucket_size_that_overflows)
 	expect_told(cache_prediction(), BIT(REFUSES_DEVICE), BCFMT_STAGE_SUPER,
 		    "Bucket size (1 << 34) overflows", "Bad bucket size (smaller than page size)",
 		    NULL);
+	kit.super.bucket_field = 52;
+	check_super();
+	expect_told(cache_prediction(), BIT(REFUSES_DEVICE), BCFMT_STAGE_SUPER,
+		    "Bucket size (1 << 52) overflows", "Invalid superblock: device too small",
+		    NULL);
 	kit.super.bucket_field = 36;
 	check_super();
 	expect_told(cache_prediction(), BIT(REGISTERS) | BIT(UNKNOWN), BCFMT_STAGE_SUPER,
