@@ -68,7 +68,7 @@ make_initramfs() { # file
 # Starts the kernel with the job and the disks and waits for its end, which is a reset. A guest that
 # says nothing for too long is stopped.
 boot() { # log, job
-	local log=$1 size last=0 quiet=0 qemu
+	local log=$1 size last=0 quiet=0 is_silent= qemu
 	mkdir -p "$work/job" && cp "$2" "$work/job/job" || return
 	{
 		cat "$work/initramfs"
@@ -88,15 +88,17 @@ log_buf_len=4M loglevel=7" \
 		[ "$size" = "$last" ] || quiet=0
 		last=$size
 		if [ $quiet -ge $((silence * 5)) ]; then
-			kill $qemu
+			is_silent=1
+			kill $qemu 2>/dev/null
+			quiet=0
 		fi
 	done
 	wait $qemu 2>/dev/null
 	tr -d '\r' <"$log.raw" | sed 's/^\[ *[0-9.]*\] //' >"$log"
-	[ -s "$log.qemu" ] && cat "$log.qemu"
+	[ -n "$is_silent" ] || cat "$log.qemu"
 	rm -f "$log.qemu"
 }
-silence=90
+silence=180
 
 # Boots until each part has had its turn. What one part does to the kernel cannot hurt the others:
 # when a boot ends in a part, the next boot goes on behind it. The job of a part is the file

@@ -47,7 +47,7 @@ run_damage() {
 		new_disks
 		for name in "${damage[@]:first:chunk}"; do
 			{
-				echo 'patience=20'
+				echo 'patience=30'
 				for disk in "$shared/$name"/{cache,backing?}.img; do
 					[ -e "$disk" ] || continue
 					add_disk shared "$disk"

@@ -113,7 +113,7 @@ check_answer() { # part, folder, where to
 	if grep -qF '"first_lines":["bcache: replay journal failed"]' <<<"$foretold"; then
 		sound='\[.*"registers"'
 		if grep -qF 'bcache: replay journal failed, disabling caching' "$logs/$part.log"; then
-			same "$part: $kernel fails in a sound replay, as foretold" ends "$(ending "$part")"
+			ok
 			return 1
 		fi
 	fi
