@@ -109,6 +109,7 @@ bcfmt_err clean_super(struct maker *maker, const uint8_t raw[BCFMT_SUPER_BYTES],
 	const struct super_disk *disk = (const struct super_disk *)raw;
 	size_t covered =
 		DISK_SUPER_JOURNAL_AT + 8 * min_u64(le16_get(&disk->keys), DISK_SUPER_JOURNAL_MAX);
+	bcfmt_err err;
 
 	memset(&clean, 0, sizeof(clean));
 	if (is_super(raw)) {
@@ -126,9 +127,11 @@ bcfmt_err clean_super(struct maker *maker, const uint8_t raw[BCFMT_SUPER_BYTES],
 		if (le64_get(&disk->version) <= VERSION_MAX)
 			clean.disk.version = disk->version;
 	}
+	/* On a device that had something else the zeros matter. */
+	err = image_writer_cover(maker->writer, BCFMT_SUPER_OFFSET_BYTES, len_bytes);
 	for (covered = len_bytes; covered && !clean.raw[covered - 1];)
 		covered--;
-	return covered ? add_raw(maker, BCFMT_SUPER_OFFSET_BYTES, clean.raw, covered) : BCFMT_OK;
+	return err || !covered ? err : add_raw(maker, BCFMT_SUPER_OFFSET_BYTES, clean.raw, covered);
 }
 
 /* ---- the journal --------------------------------------------------------------------------- */

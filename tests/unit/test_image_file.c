@@ -47,6 +47,9 @@ static struct image_writer *writer_open(struct bcfmt_ctx *ctx, struct file *file
 	return writer;
 }
 
+/* Added to the seed of what is written: 0 is what is expected. */
+static unsigned int other_seed;
+
 static void add_filled(struct image_writer *writer, enum image_kind kind, uint64_t offset_bytes,
 		       size_t len_bytes, unsigned int seed)
 {
@@ -55,7 +58,7 @@ static void add_filled(struct image_writer *writer, enum image_kind kind, uint64
 		.offset_bytes = offset_bytes, .bytes = bytes, .len_bytes = len_bytes, .kind = kind
 	};
 
-	help_fill(bytes, offset_bytes, len_bytes, seed);
+	help_fill(bytes, offset_bytes, len_bytes, seed + other_seed);
 	cr_assert_eq(image_writer_add(writer, &piece), BCFMT_OK);
 	free(bytes);
 }
@@ -562,6 +565,32 @@ Test(image_file, a_missing_middle_is_told)
 	free(file.bytes);
 }
 
+/* The second head says how many there were. */
+Test(image_file, a_missing_end_is_told)
+{
+	const struct bcfmt_image_loss *losses;
+	struct bcfmt_image *image;
+	struct file file;
+	size_t last = 0, head, n;
+	bcfmt_err err;
+
+	write_sample(help_ctx, &file, 1);
+	head = find_block(&file, DISK_IMAGE_HEAD, 1);
+	for (n = 0; find_block(&file, DISK_IMAGE_CHUNK, (unsigned int)n) != SIZE_MAX; n++)
+		last = find_block(&file, DISK_IMAGE_CHUNK, (unsigned int)n);
+	memmove(file.bytes + last, file.bytes + head, file.n - head);
+	image = open_bytes(file.bytes, file.n - (head - last), &err);
+	losses = bcfmt_image_losses(image, &n);
+	cr_assert_eq(n, 2);
+	/* It is not known whether the member before had more. */
+	cr_expect_eq(losses[0].member, 1);
+	cr_expect_eq(losses[1].member, 2);
+	cr_expect_eq(losses[1].first_byte, 0);
+	cr_expect_eq(losses[1].end_byte, 8 * MIB);
+	bcfmt_image_free(image);
+	free(file.bytes);
+}
+
 Test(image_file, without_index_and_end_nothing_is_lost)
 {
 	struct bcfmt_image *image;
@@ -614,10 +643,14 @@ Test(image_file, blocks_of_another_image_do_not_mix_in)
 	bcfmt_err err;
 	size_t n;
 
-	write_sample(help_ctx, &old, 1);
 	write_sample(help_ctx, &new, 2);
-	cr_assert_eq(old.n, new.n);
-	memcpy(old.bytes, new.bytes, 3 * new.n / 4 / 8 * 8);
+	other_seed = 100;
+	write_sample(help_ctx, &old, 1);
+	/* The first two chunks of the new one, and behind them the old one goes on. */
+	n = find_block(&new, DISK_IMAGE_CHUNK, 2);
+	memcpy(old.bytes, new.bytes, n);
+	memmove(old.bytes + n, old.bytes + find_block(&old, DISK_IMAGE_CHUNK, 3),
+		old.n - find_block(&old, DISK_IMAGE_CHUNK, 3));
 	image = open_bytes(old.bytes, old.n, &err);
 	cr_assert_not_null(image);
 	bcfmt_image_losses(image, &n);

@@ -564,6 +564,7 @@ Test(image_make, scrubbed_it_has_other_names_and_the_same_findings)
 {
 	make_leaf_set(20);
 	strcpy(kit.uuids[0].label, "attic");
+	strcpy(kit.super.label, "attic too");
 	set_kit_tables(&kit);
 	make();
 	cr_expect(has_bytes(kit.super.set_uuid, 16));
@@ -671,4 +672,39 @@ Test(image_make, an_image_of_an_image_is_the_same)
 	cr_assert_eq(file.n, n);
 	cr_expect_eq(stats.withheld, 0);
 	free(first);
+}
+
+static bcfmt_err lay_over(void *arg, enum bcfmt_image_part part, uint64_t offset_bytes,
+			  const uint8_t *bytes, uint64_t len_bytes)
+{
+	uint8_t *zeros = part == BCFMT_IMAGE_ZEROS ? calloc(1, len_bytes) : NULL;
+	bcfmt_err err = bcfmt_dev_write(arg, offset_bytes, zeros ? zeros : bytes, len_bytes);
+
+	free(zeros);
+	return err;
+}
+
+/* As restored to a block device that had something else. */
+Test(image_make, over_junk_the_findings_are_the_same)
+{
+	uint64_t bytes = bcfmt_dev_bytes(kit.dev);
+	uint8_t *junk = malloc(bytes);
+	struct bcfmt_dev *over[1];
+
+	memset(junk, 0x41, bytes);
+	make_leaf_set(2);
+	kit.n_backing = 0; /* the cache alone */
+	make();
+	cr_assert_eq(bcfmt_dev_mem(kit.ctx, "over", junk, bytes, &over[0]), BCFMT_OK);
+	cr_assert_eq(bcfmt_image_walk(image, 0, lay_over, over[0]), BCFMT_OK);
+	{
+		char *want = text_of_kit(), *got = text_of(over, 1);
+
+		cr_expect_str_eq(got, want);
+		free(want);
+		free(got);
+	}
+	bcfmt_dev_free(over[0]);
+	free(junk);
+	kit.n_backing = 1;
 }
