@@ -8,7 +8,9 @@
 ## make check-crash      every state a power cut could leave, from a log of real writes
 ## make check-NAME       one ring: floors symbols man tools unit cases transcripts images super
 ##                       bad-input crash-sample fuzz install
-## make fuzz             libFuzzer with clang, TIME=300 seconds a target, corpus in build/corpus
+## make fuzz             libFuzzer with clang, TIME=300 seconds a target, JOBS=1 at once,
+##                       TARGETS="super jset ...", corpus in build/corpus
+## make fuzz-merge       takes what that found into tests/fuzz/corpus
 ## make lib, programs    only these
 ## make deps             install what is missing, nothing else
 ## make install          DESTDIR= PREFIX= SBINDIR= LIBDIR= INCLUDEDIR= MANDIR= COMPDIR= PKGCONFDIR=
@@ -119,10 +121,11 @@ tool_src := $(wildcard tests/tools/*.c)
 crash_src := $(wildcard tests/crash/*.c)
 fuzz_src := $(wildcard tests/fuzz/fuzz_*.c)
 fuzz_run := tests/fuzz/replay.c
+fuzz_kit := $(filter-out $(fuzz_src) $(fuzz_run),$(wildcard tests/fuzz/*.c))
 
 obj       = $(patsubst %.c,$(B)/%.o,$(1))
 all_src   = $(lib_src) $(cli_src) $(foreach p,$(programs),$($(p)_src)) $(unit_src) $(kit_src) $(tool_src) \
-            $(crash_src) $(fuzz_src) $(fuzz_run)
+            $(crash_src) $(fuzz_src) $(fuzz_run) $(fuzz_kit)
 progs     = $(foreach p,$(programs),$(B)/$(p)/$(p))
 bash_completions = $(addsuffix .bash,$(progs))
 units     = $(unit_src:%.c=$(B)/%)
@@ -162,7 +165,7 @@ $(B)/%.o: %.c $(B)/settings
 	@mkdir -p $(@D)
 	$(call say,CC)$(compile) -MMD -MP -c -o $@ $<
 $(call obj,$(unit_src) $(kit_src)): private own_cpp += -Itests $(unit_c)
-$(call obj,$(tool_src) $(crash_src) $(fuzz_src) $(fuzz_run)): private own_cpp += -Itests
+$(call obj,$(tool_src) $(crash_src) $(fuzz_src) $(fuzz_run) $(fuzz_kit)): private own_cpp += -Itests
 
 $(B)/libbcfmt.a: $(call obj,$(lib_src)) $(B)/sources
 	$(call say,AR)rm -f $@ && $(AR) rcs $@ $(filter %.o,$^)
@@ -196,10 +199,15 @@ $(tools): $(B)/%: $(B)/%.o $(B)/libkit.a $(B)/libcli.a $(B)/libbcfmt.a
 
 $(crash_log): $(call obj,$(crash_src)) $(B)/libkit.a $(B)/libcli.a $(B)/libbcfmt.a $(B)/sources
 	$(call say,LD)$(link) -o $@ $(filter %.o %.a,$^) $(libs)
-$(replays): $(B)/tests/fuzz/replay_%: $(B)/tests/fuzz/fuzz_%.o $(call obj,$(fuzz_run)) $(B)/libbcfmt.a
-	$(call say,LD)$(link) -o $@ $^ $(libs)
-$(fuzzers): %: %.o $(B)/libbcfmt.a
-	$(call say,LD)$(link) -fsanitize=fuzzer -o $@ $^ $(libs)
+# What allocates goes through tests/fuzz/faults.c, which makes it fail.
+fuzz_ld := $(patsubst %,-Wl$(comma)--wrap=%,malloc calloc realloc strdup strndup vasprintf pthread_create)
+fuzz_ar  = $(B)/libfuzz.a $(B)/libcli.a $(B)/libbcfmt.a
+$(B)/libfuzz.a: $(call obj,$(fuzz_kit)) $(B)/sources
+	$(call say,AR)rm -f $@ && $(AR) rcs $@ $(filter %.o,$^)
+$(replays): $(B)/tests/fuzz/replay_%: $(B)/tests/fuzz/fuzz_%.o $(call obj,$(fuzz_run)) $(fuzz_ar)
+	$(call say,LD)$(link) $(fuzz_ld) -o $@ $^ $(libs)
+$(fuzzers): %: %.o $(fuzz_ar)
+	$(call say,LD)$(link) $(fuzz_ld) -fsanitize=fuzzer -o $@ $^ $(libs)
 
 # ---- tests, in rings --------------------------------------------------------------------
 # Each ring ends with "NAME: N passed, N failed"; check adds them up.
@@ -216,14 +224,20 @@ demo:
 	@PKG_CONFIG='$(PKG_CONFIG)' tests/tools/deps demo
 	@$(MAKE) $(jobs) programs
 	@tests/tools/demo $(B)
-# Until a crash or an interrupt: one target after the other, TIME seconds each.
-TIME ?= 300
+# Until a crash or an interrupt.
+TIME    ?= 300
+TARGETS ?= $(fuzz_src:tests/fuzz/fuzz_%.c=%)
+.PHONY: fuzz-merge
+fuzz_with = $(q)B='$(B)' tests/tools/check-fuzz $(1) $(TARGETS:%=$(B)/tests/fuzz/fuzz_%)
 ifneq ($(FUZZ),)
-fuzz: $(fuzzers)
-	$(q)tests/tools/check-fuzz --libfuzzer $(TIME) $(O)/corpus $(fuzzers)
+fuzz: $(fuzzers) $(tools)
+	$(call fuzz_with,--libfuzzer $(TIME) $(O)/corpus)
+fuzz-merge: $(fuzzers)
+	$(call fuzz_with,--merge $(O)/corpus)
 else
-fuzz:
-	@$(MAKE) FUZZ=1 SAN=$(or $(SAN),address$(comma)undefined) fuzz
+fuzz fuzz-merge:
+	@PKG_CONFIG='$(PKG_CONFIG)' tests/tools/deps fuzz
+	@$(MAKE) FUZZ=1 SAN=$(or $(SAN),address$(comma)undefined) $@
 endif
 check: deps
 	@$(MAKE) $(jobs) all test-programs

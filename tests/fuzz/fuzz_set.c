@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * A real cache with changed metadata, read and checked. BCFMT_FUZZ_CACHE and BCFMT_FUZZ_BACKING
- * name the images, which are not written to. An input is a row of changes, 8 bytes each: which
- * structure, where in it, what to do, a value. Checksums of changed structures are mended unless
- * the change says not to, so that what lies behind them is reached.
+ * name the images, which are not written to. An input is two numbers of 2 bytes, which allocation
+ * and which read of the cache fails, and a row of changes, 8 bytes each: which structure, where in
+ * it, what to do, a value. Checksums of changed structures are mended unless the change says not
+ * to, so that what lies behind them is reached. While an allocation fails the check says so or
+ * says the same; while reads fail the set never looks safer than it is.
  */
 #undef NDEBUG
 #include <assert.h>
@@ -11,16 +13,17 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <bcfmt/check.h>
 #include <bcfmt/crc64.h>
 #include <bcfmt/dev.h>
-#include <bcfmt/render.h>
 #include <bcfmt/set.h>
 #include <bcfmt/tree.h>
 
 #include "base/bytes.h"
+#include "fuzz/check_set.h"
+#include "fuzz/faults.h"
 #include "fuzz/fuzz.h"
 
+#define HEAD_BYTES 4u
 #define TARGETS_MAX 4096u
 #define CHANGE_BYTES 8u
 #define CHANGES_MAX 64u
@@ -32,18 +35,18 @@ struct target {
 	enum target_kind kind;
 	uint64_t offset_bytes;
 	uint32_t len_bytes;
-	uint64_t ptr;         /* of a node */
+	uint64_t ptr; /* of a node */
 };
 
 enum change_op {
 	CHANGE_BYTE,
 	CHANGE_FLIP_BIT,
-	CHANGE_ADD,         /* to a 64-bit word */
-	CHANGE_WORD,        /* a 64-bit word becomes one of the values that are often wrong */
-	CHANGE_COPY_KEY,    /* three words from another place of the structure */
-	CHANGE_COPY_BLOCK,  /* 512 bytes from another structure */
+	CHANGE_ADD,	   /* to a 64-bit word */
+	CHANGE_WORD,	   /* a 64-bit word becomes one of the values that are often wrong */
+	CHANGE_COPY_KEY,   /* three words from another place of the structure */
+	CHANGE_COPY_BLOCK, /* 512 bytes from another structure */
 	CHANGE_ZERO_BLOCK,
-	CHANGE_LEAVE_CSUM,  /* of this structure */
+	CHANGE_LEAVE_CSUM, /* of this structure */
 };
 
 static struct bcfmt_ctx *ctx;
@@ -52,14 +55,13 @@ static struct bcfmt_dev *backing;
 static struct target targets[TARGETS_MAX];
 static uint32_t n_targets;
 static uint32_t block_bytes;
-static FILE *nowhere;
 
 static void add_target(enum target_kind kind, uint64_t offset_bytes, uint64_t len_bytes,
 		       uint64_t ptr)
 {
 	if (n_targets < TARGETS_MAX)
-		targets[n_targets++] = (struct target){ kind, offset_bytes, (uint32_t)len_bytes,
-							ptr };
+		targets[n_targets++] =
+			(struct target){ kind, offset_bytes, (uint32_t)len_bytes, ptr };
 }
 
 static void add_node(const struct bcfmt_node_ref *ref)
@@ -98,14 +100,6 @@ static void find_targets(const struct bcfmt_set *set)
 	}
 }
 
-static FILE *open_nowhere(void)
-{
-	FILE *stream = fopen("/dev/null", "w");
-
-	assert(stream);
-	return stream;
-}
-
 int LLVMFuzzerInitialize(int *argc, char ***argv)
 {
 	/* Little memory for runs, so that spilling is part of it. */
@@ -124,7 +118,6 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 		fprintf(stderr, "BCFMT_FUZZ_CACHE and BCFMT_FUZZ_BACKING must name images\n");
 		exit(2);
 	}
-	nowhere = open_nowhere();
 	assert(bcfmt_ctx_new(&params, &ctx) == BCFMT_OK);
 	assert(bcfmt_dev_open(ctx, cache_path, 0, &cache) == BCFMT_OK);
 	assert(bcfmt_dev_open(ctx, backing_path, 0, &backing) == BCFMT_OK);
@@ -157,9 +150,12 @@ static uint32_t used_bytes(const struct target *target, const uint8_t *buf)
 
 static void apply(const struct target *target, uint8_t *buf, const uint8_t *change)
 {
-	static const uint64_t words[] = { 0, 1, 2, 7, 8, 0xff, 0xffff, 0x7fffffff, 0xffffffff,
-					  1ull << 32, 1ull << 43, 1ull << 62, INT64_MAX,
-					  1ull << 63, UINT64_MAX - 1, UINT64_MAX };
+	static const uint64_t words[] = { 0,	      1,	  2,
+					  7,	      8,	  0xff,
+					  0xffff,     0x7fffffff, 0xffffffff,
+					  1ull << 32, 1ull << 43, 1ull << 62,
+					  INT64_MAX,  1ull << 63, UINT64_MAX - 1,
+					  UINT64_MAX };
 	uint32_t used = used_bytes(target, buf);
 	uint32_t at = (uint32_t)load_le16(change + 2) * 8 % used;
 	uint32_t from = (uint32_t)load_le16(change + 6) * 8 % used;
@@ -174,8 +170,8 @@ static void apply(const struct target *target, uint8_t *buf, const uint8_t *chan
 		buf[at + (change[4] >> 3 & 7)] ^= (uint8_t)(1u << (value & 7));
 		break;
 	case CHANGE_ADD:
-		store_le64(buf + at, load_le64(buf + at) +
-				     ((uint64_t)(int64_t)(int8_t)value << (change[4] >> 3)));
+		store_le64(buf + at, load_le64(buf + at) + ((uint64_t)(int64_t)(int8_t)value
+							    << (change[4] >> 3)));
 		break;
 	case CHANGE_WORD:
 		store_le64(buf + at, words[value % (sizeof(words) / sizeof(words[0]))]);
@@ -253,97 +249,69 @@ static void change_one(struct bcfmt_dev *overlay, const uint8_t *change)
 	free(buf);
 }
 
-/* What export relies on: pieces in key order that do not overlap. */
-static bcfmt_err order_of_extents(void *arg, const struct bcfmt_node_view *view,
-				  const struct bcfmt_extent *extents, size_t n_extents)
+/* Checks the changed cache while an allocation or a read of it fails; true when the former did. */
+static bool check(struct bcfmt_dev *overlay, enum bcfmt_check_level level, uint16_t fail_alloc,
+		  uint16_t fail_read, struct checked *out)
 {
-	struct bcfmt_pos *end = arg;
+	struct bcfmt_dev_faults faults = {
+		.fail_read = fail_read & ~FAULTS_ONCE,
+		.once = fail_read & FAULTS_ONCE,
+	};
+	struct bcfmt_dev *devs[] = { NULL, backing };
+	struct bcfmt_dev *upper;
+	bool has_failed;
 
-	(void)view;
-	for (size_t i = 0; i < n_extents; i++) {
-		assert(extents[i].start_sector < extents[i].end_sector);
-		assert(end->inode <= extents[i].inode);
-		assert(end->inode < extents[i].inode || end->sector <= extents[i].start_sector);
-		*end = (struct bcfmt_pos){ extents[i].inode, extents[i].end_sector };
-	}
-	return BCFMT_OK;
+	/* What is made to fail owns what lies below it: a second overlay stands between. */
+	assert(bcfmt_dev_overlay(ctx, overlay, &upper) == BCFMT_OK);
+	assert(bcfmt_dev_faulty(ctx, upper, &faults, &devs[0]) == BCFMT_OK);
+	faults_arm(fail_alloc);
+	check_set(ctx, devs, 2, level, 4096, out);
+	has_failed = faults_disarm();
+	bcfmt_dev_free(devs[0]);
+	return has_failed;
 }
 
-static void walk_in_order(struct bcfmt_set *set)
+static void check_faults(struct bcfmt_dev *overlay, enum bcfmt_check_level level,
+			 const uint8_t *head, const struct checked *whole)
 {
-	struct bcfmt_pos lo = { 0, 0 };
-	struct bcfmt_pos hi = { UINT32_MAX, INT64_MAX };
-	struct bcfmt_pos end = lo;
-	struct bcfmt_tree_visitor quiet = { 0 };
-	struct bcfmt_tree_visitor ordered = { .arg = &end, .leaf = order_of_extents };
-	struct bcfmt_tree *tree;
-	bool again = false;
+	uint16_t fail_alloc = load_le16(head), fail_read = load_le16(head + 2);
+	struct checked failed;
 
-	assert(bcfmt_tree_open(set, &quiet, &tree) == BCFMT_OK);
-	assert(bcfmt_tree_walk_leaves(tree, &quiet, &again) == BCFMT_OK);
-	if (again)
-		assert(bcfmt_tree_walk_leaves(tree, &quiet, &again) == BCFMT_OK && !again);
-	assert(bcfmt_tree_range(tree, lo, hi, &ordered) == BCFMT_OK);
-	bcfmt_tree_free(tree);
-}
-
-static void check(struct bcfmt_dev *overlay, enum bcfmt_check_level level)
-{
-	struct bcfmt_dev *devs[] = { overlay, backing };
-	struct bcfmt_set_params set_params = { 0 };
-	struct bcfmt_check_params params = { .level = level };
-	struct bcfmt_verdict verdict = { 0 };
-	struct bcfmt_report *report;
-	struct bcfmt_set *set;
-	struct bcfmt_out *out;
-	bcfmt_err err;
-
-	assert(bcfmt_report_new(ctx, &report) == BCFMT_OK);
-	err = bcfmt_set_open(ctx, devs, 2, &set_params, &set);
-	if (err == BCFMT_E_ARG) {
-		/* Two caches, or two backing devices: a superblock can be made to say so. */
-		bcfmt_ctx_fault_clear(ctx);
-		bcfmt_report_free(report);
-		return;
-	}
-	assert(err == BCFMT_OK);
-	err = bcfmt_check_run(set, &params, report, &verdict, NULL, NULL);
-	if (err != BCFMT_OK) {
-		fprintf(stderr, "bcfmt_check_run: %s: %s\n", bcfmt_err_name(err),
-			bcfmt_ctx_fault(ctx));
-		abort();
-	}
-	bcfmt_report_finish(report);
-	for (unsigned int flags = 0; flags <= BCFMT_OUT_JSON; flags += BCFMT_OUT_JSON) {
-		assert(bcfmt_out_new(ctx, nowhere, flags, &out) == BCFMT_OK);
-		bcfmt_render_report(out, report, true);
-		bcfmt_render_verdict(out, set, &verdict);
-		assert(bcfmt_out_close(out) == BCFMT_OK);
-	}
-	/* A bug of ours, a finding with wrong arguments, leaves a fault. */
-	if (*bcfmt_ctx_fault(ctx) && strstr(bcfmt_ctx_fault(ctx), "argument")) {
-		fprintf(stderr, "%s\n", bcfmt_ctx_fault(ctx));
-		abort();
-	}
-	bcfmt_ctx_fault_clear(ctx);
-	bcfmt_verdict_clear(&verdict);
-	if (set->has_geometry)
-		walk_in_order(set);
-	bcfmt_set_free(set);
-	bcfmt_report_free(report);
+	if (check(overlay, level, fail_alloc, fail_read, &failed) && failed.err)
+		assert(failed.err == BCFMT_E_NOMEM || failed.err == BCFMT_E_SYSTEM);
+	else
+		assert(!failed.err);
+	if (!failed.err && fail_read)
+		assert_not_safer(&failed, whole);
+	else if (!failed.err)
+		assert(!strcmp(failed.json, whole->json));
+	checked_clear(&failed);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *input, size_t input_bytes)
 {
+	enum bcfmt_check_level level;
+	const uint8_t *head = input;
 	struct bcfmt_dev *overlay;
+	struct checked whole;
 
+	if (input_bytes < HEAD_BYTES)
+		return 0;
+	level = input_bytes & 1 ? BCFMT_LEVEL_DATA : BCFMT_LEVEL_FULL;
+	input += HEAD_BYTES;
+	input_bytes -= HEAD_BYTES;
 	assert(bcfmt_dev_overlay(ctx, cache, &overlay) == BCFMT_OK);
 	for (uint32_t i = 0; i < CHANGES_MAX && input_bytes >= CHANGE_BYTES; i++) {
 		change_one(overlay, input);
 		input += CHANGE_BYTES;
 		input_bytes -= CHANGE_BYTES;
 	}
-	check(overlay, input_bytes & 1 ? BCFMT_LEVEL_DATA : BCFMT_LEVEL_FULL);
+	check(overlay, level, 0, 0, &whole);
+	/* Two caches, or two backing devices: a superblock can be made to say so. */
+	assert(!whole.err || (whole.err == BCFMT_E_ARG && !whole.is_opened));
+	if (!whole.err && load_le32(head))
+		check_faults(overlay, level, head, &whole);
+	checked_clear(&whole);
 	bcfmt_dev_free(overlay);
 	return 0;
 }
