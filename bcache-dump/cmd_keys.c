@@ -50,7 +50,14 @@ static void take_key(struct keys_dump *kd, const struct bcfmt_extent *extent)
 static bcfmt_err see_leaf(void *arg, const struct bcfmt_node_view *view,
 			  const struct bcfmt_extent *extents, size_t n_extents)
 {
-	(void)view;
+	struct keys_dump *kd = arg;
+
+	if (view->is_lost_since) {
+		cli_error(dump_cache_name(kd->d),
+			  "node in bucket %llu cannot be read again; keys are missing",
+			  (unsigned long long)bcfmt_ptr_bucket(&kd->d->set->geo, view->ref->ptr));
+		kd->walk.is_damaged = true;
+	}
 	for (size_t i = 0; i < n_extents; i++)
 		take_key(arg, &extents[i]);
 	return BCFMT_OK;

@@ -10,6 +10,7 @@ struct bcfmt_tree {
 	struct replay *replay;
 	struct replay *history; /* with what is older than the replay window; NULL: nothing is */
 	struct vec leaves;     /* struct bcfmt_node_ref in key order; sectors 0: a gap */
+	uint8_t *has_bad;      /* a leaf: sectors of it could not be read when all were walked */
 	size_t n_interior;
 	bool has_final_gens;   /* all leaves were read once */
 	int has_suspect; /* atomic: a leaf seems to lack its end */
