@@ -160,6 +160,8 @@ int walk_open(struct walk *walk, struct dump *d, struct bcfmt_pos lo, struct bcf
 			  journal->is_other_endian ? "written by a big-endian machine"
 			  : journal->bad_read.sectors
 				  ? "the journal cannot be read: no way to the tree"
+			  : journal->has_entries
+				  ? "the newest journal entry cannot be read again: no way to the tree"
 				  : "the journal is empty: there is no tree");
 		return DUMP_DAMAGED;
 	}
