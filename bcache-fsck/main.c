@@ -167,8 +167,8 @@ int main(int argc, char **argv)
 	struct fsck_options options;
 	int bits;
 
-	fsck_options_parse(&options, argc, argv);
 	cli_signals_install();
+	fsck_options_parse(&options, argc, argv);
 	bits = options.explain ? fsck_explain(&options) : check(&options);
 	if (!cli_stdout_flush())
 		bits |= FSCK_OPERATIONAL;
