@@ -6,8 +6,9 @@
 ## make check            install what is missing, build, run the tests (no root needed for them)
 ## make check-sanitize   the same under AddressSanitizer and UndefinedBehaviorSanitizer
 ## make check-crash      every state a power cut could leave, from a log of real writes
+## make check-faults     everything that can fail fails, at every call of every command
 ## make check-NAME       one ring: floors symbols man tools unit cases transcripts images super
-##                       bad-input crash-sample fuzz install
+##                       bad-input crash-sample faults-sample fuzz install
 ## make fuzz             libFuzzer with clang, TIME=300 seconds a target, JOBS=1 at once,
 ##                       TARGETS="super jset ...", corpus in build/corpus
 ## make fuzz-merge       takes what that found into tests/fuzz/corpus
@@ -119,19 +120,23 @@ unit_src := $(wildcard tests/unit/test_*.c tests/unit/*/test_*.c)
 kit_src  := $(wildcard tests/kit/*.c)
 tool_src := $(wildcard tests/tools/*.c)
 crash_src := $(wildcard tests/crash/*.c)
+faults_lib_src := tests/faults/preload.c
+faults_src := $(filter-out $(faults_lib_src),$(wildcard tests/faults/*.c))
 fuzz_src := $(wildcard tests/fuzz/fuzz_*.c)
 fuzz_run := tests/fuzz/replay.c
 fuzz_kit := $(filter-out $(fuzz_src) $(fuzz_run),$(wildcard tests/fuzz/*.c))
 
 obj       = $(patsubst %.c,$(B)/%.o,$(1))
 all_src   = $(lib_src) $(cli_src) $(foreach p,$(programs),$($(p)_src)) $(unit_src) $(kit_src) $(tool_src) \
-            $(crash_src) $(fuzz_src) $(fuzz_run) $(fuzz_kit)
+            $(crash_src) $(faults_src) $(fuzz_src) $(fuzz_run) $(fuzz_kit)
 progs     = $(foreach p,$(programs),$(B)/$(p)/$(p))
 bash_completions = $(addsuffix .bash,$(progs))
 units     = $(unit_src:%.c=$(B)/%)
 tools     = $(tool_src:%.c=$(B)/%)
 replays   = $(fuzz_src:tests/fuzz/fuzz_%.c=$(B)/tests/fuzz/replay_%)
 crash_log = $(B)/tests/crash/crash_log
+sweep     = $(B)/tests/faults/sweep
+faults_so = $(B)/tests/faults/faults.so
 fuzzers   = $(fuzz_src:%.c=$(B)/%)
 
 # ---- building ---------------------------------------------------------------------------
@@ -139,7 +144,7 @@ fuzzers   = $(fuzz_src:%.c=$(B)/%)
 all: lib programs
 lib: $(B)/libbcfmt.a $(B)/libbcfmt.so.$(VERSION) $(B)/libbcfmt.pc
 programs: $(progs) $(bash_completions)
-test-programs: $(units) $(tools) $(crash_log) $(replays)
+test-programs: $(units) $(tools) $(crash_log) $(sweep) $(faults_so) $(replays)
 FORCE:
 
 # Each is rewritten only when its text changes: a new flag compiles everything again, a source
@@ -165,7 +170,7 @@ $(B)/%.o: %.c $(B)/settings
 	@mkdir -p $(@D)
 	$(call say,CC)$(compile) -MMD -MP -c -o $@ $<
 $(call obj,$(unit_src) $(kit_src)): private own_cpp += -Itests $(unit_c)
-$(call obj,$(tool_src) $(crash_src) $(fuzz_src) $(fuzz_run) $(fuzz_kit)): private own_cpp += -Itests
+$(call obj,$(tool_src) $(crash_src) $(faults_src) $(fuzz_src) $(fuzz_run) $(fuzz_kit)): private own_cpp += -Itests
 
 $(B)/libbcfmt.a: $(call obj,$(lib_src)) $(B)/sources
 	$(call say,AR)rm -f $@ && $(AR) rcs $@ $(filter %.o,$^)
@@ -199,6 +204,13 @@ $(tools): $(B)/%: $(B)/%.o $(B)/libkit.a $(B)/libcli.a $(B)/libbcfmt.a
 
 $(crash_log): $(call obj,$(crash_src)) $(B)/libkit.a $(B)/libcli.a $(B)/libbcfmt.a $(B)/sources
 	$(call say,LD)$(link) -o $@ $(filter %.o %.a,$^) $(libs)
+$(sweep): $(call obj,$(faults_src)) $(B)/sources
+	$(call say,LD)$(link) -o $@ $(filter %.o,$^) $(libs)
+# Stands before a program and its sanitizer, so it is not under one itself.
+$(faults_so): $(faults_lib_src) $(wildcard tests/faults/*.h) $(B)/settings
+	@mkdir -p $(@D)
+	$(call say,LD)$(CC) $(own_cpp) -Itests $(CPPFLAGS) -std=gnu11 -fPIC -fvisibility=hidden $(warnings) \
+	  $(CFLAGS) -shared $(LDFLAGS) -o $@ $< -ldl
 # What allocates goes through tests/fuzz/faults.c, which makes it fail.
 fuzz_ld := $(patsubst %,-Wl$(comma)--wrap=%,malloc calloc realloc strdup strndup vasprintf pthread_create)
 fuzz_ar  = $(B)/libfuzz.a $(B)/libcli.a $(B)/libbcfmt.a
@@ -213,11 +225,11 @@ $(fuzzers): %: %.o $(fuzz_ar)
 # Each ring ends with "NAME: N passed, N failed"; check adds them up.
 rings := check-floors check-symbols check-man check-tools check-unit check-cases \
          check-transcripts check-images check-super check-bad-input check-crash-sample \
-         check-fuzz check-install
+         check-faults-sample check-fuzz check-install
 ring   = $(q)B='$(B)' tests/tools/ring $@
 jobs   = $(if $(findstring j,$(filter-out --%,$(MAKEFLAGS))),,-j$(shell nproc))
 
-.PHONY: deps demo fuzz check check-rings check-sanitize check-crash $(rings)
+.PHONY: deps demo fuzz check check-rings check-sanitize check-crash check-faults $(rings)
 deps:
 	@PKG_CONFIG='$(PKG_CONFIG)' tests/tools/deps check
 demo:
@@ -270,6 +282,10 @@ check-crash-sample: programs $(crash_log)
 	$(ring) tests/tools/check-crash $(crash_log) --step 23 --rounds 2
 check-bad-input: programs $(tools)
 	$(ring) tests/tools/check-bad-input
+check-faults: programs $(tools) $(sweep) $(faults_so)
+	$(ring) tests/tools/check-faults $(sweep) $(faults_so)
+check-faults-sample: programs $(tools) $(sweep) $(faults_so)
+	$(ring) tests/tools/check-faults $(sweep) $(faults_so) --step 29
 check-fuzz: $(replays)
 	$(ring) tests/tools/check-fuzz $(replays)
 check-install: all
