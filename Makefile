@@ -204,8 +204,8 @@ $(tools): $(B)/%: $(B)/%.o $(B)/libkit.a $(B)/libcli.a $(B)/libbcfmt.a
 
 $(crash_log): $(call obj,$(crash_src)) $(B)/libkit.a $(B)/libcli.a $(B)/libbcfmt.a $(B)/sources
 	$(call say,LD)$(link) -o $@ $(filter %.o %.a,$^) $(libs)
-$(sweep): $(call obj,$(faults_src)) $(B)/sources
-	$(call say,LD)$(link) -o $@ $(filter %.o,$^) $(libs)
+$(sweep): $(call obj,$(faults_src)) $(B)/libbcfmt.a $(B)/sources
+	$(call say,LD)$(link) -o $@ $(filter %.o %.a,$^) $(libs)
 # Stands before a program and its sanitizer, so it is not under one itself.
 $(faults_so): $(faults_lib_src) $(wildcard tests/faults/*.h) $(B)/settings
 	@mkdir -p $(@D)

@@ -11,9 +11,9 @@ enum faults_call {
 	FAULTS_THREAD, /* pthread_create() */
 	FAULTS_OPEN,
 	FAULTS_READ,
-	FAULTS_WRITE,  /* not to stderr */
-	FAULTS_SYNC,   /* fsync(), fdatasync() */
-	FAULTS_NAME,   /* rename(), ftruncate(), fallocate(): what makes a file whole */
+	FAULTS_WRITE, /* not to stderr */
+	FAULTS_SYNC,  /* fsync(), fdatasync() */
+	FAULTS_NAME,  /* rename(), ftruncate(), fallocate(): what makes a file whole */
 	FAULTS_CALLS,
 };
 

@@ -16,7 +16,8 @@ static bool is_clean(const struct options *options, const char *err, unsigned in
 	for (*n = 0; *err; (*n)++) {
 		const char *end = strchr(err, '\n');
 
-		if (!end || strncmp(err, options->program->name, len) || strncmp(err + len, ": ", 2))
+		if (!end || strncmp(err, options->program->name, len) ||
+		    strncmp(err + len, ": ", 2))
 			return false;
 		/* Lower case, and something behind the name. */
 		if (err + len + 2 == end || err[len + 2] == ' ')
@@ -110,8 +111,8 @@ static const char *judge_failed(const struct options *options, const struct resu
 				const struct result *result, const char *old_output, char buf[256])
 {
 	const struct faults_shared *faults = &result->faults;
-	bool is_memory = faults->n_done && faults->call == FAULTS_ALLOC &&
-			 faults->action != FAULTS_SIGNAL;
+	bool is_memory =
+		faults->n_done && faults->call == FAULTS_ALLOC && faults->action != FAULTS_SIGNAL;
 	const char *wrong;
 	unsigned int n;
 

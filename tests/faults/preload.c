@@ -26,10 +26,9 @@ static struct faults_shared *shared;
 static bool is_armed;
 
 /* The function of that name behind this library: the C library's, or that of a sanitizer. */
-#define NEXT(name)                                             \
-	static __typeof__(&name) next;                         \
-	if (!next)                                             \
-		next = (__typeof__(&name))dlsym(RTLD_NEXT, #name)
+#define NEXT(name)                     \
+	static __typeof__(&name) next; \
+	next = next ? next : (__typeof__(&name))dlsym(RTLD_NEXT, #name)
 
 enum verdict { GO_ON, FAIL, SHORT };
 
@@ -120,16 +119,16 @@ EXPORT int pthread_create(pthread_t *thread, const pthread_attr_t *attr, void *(
 /* ---- files ---- */
 
 /* The mode is there, or never looked at. */
-#define OPEN(name)                                                                       \
-	EXPORT int name(const char *path, int flags, ...)                                \
-	{                                                                                \
-		va_list args;                                                            \
-		mode_t mode;                                                             \
-		NEXT(name);                                                              \
-		va_start(args, flags);                                                   \
-		mode = flags & (O_CREAT | O_TMPFILE) ? va_arg(args, mode_t) : 0;         \
-		va_end(args);                                                            \
-		return count(FAULTS_OPEN) == FAIL ? -1 : next(path, flags, mode);        \
+#define OPEN(name)                                                                \
+	EXPORT int name(const char *path, int flags, ...)                         \
+	{                                                                         \
+		va_list args;                                                     \
+		mode_t mode;                                                      \
+		NEXT(name);                                                       \
+		va_start(args, flags);                                            \
+		mode = flags & (O_CREAT | O_TMPFILE) ? va_arg(args, mode_t) : 0;  \
+		va_end(args);                                                     \
+		return count(FAULTS_OPEN) == FAIL ? -1 : next(path, flags, mode); \
 	}
 OPEN(open)
 OPEN(open64)
@@ -148,13 +147,13 @@ EXPORT ssize_t read(int fd, void *buf, size_t bytes)
 	return verdict == FAIL ? -1 : next(fd, buf, verdict == SHORT ? less(bytes) : bytes);
 }
 
-#define PREAD(name, type)                                                                 \
-	EXPORT ssize_t name(int fd, void *buf, size_t bytes, type at)                     \
-	{                                                                                 \
-		enum verdict verdict = count(FAULTS_READ);                                \
-		NEXT(name);                                                               \
-		return verdict == FAIL                                                    \
-			       ? -1                                                       \
+#define PREAD(name, type)                                                                   \
+	EXPORT ssize_t name(int fd, void *buf, size_t bytes, type at)                       \
+	{                                                                                   \
+		enum verdict verdict = count(FAULTS_READ);                                  \
+		NEXT(name);                                                                 \
+		return verdict == FAIL                                                      \
+			       ? -1                                                         \
 			       : next(fd, buf, verdict == SHORT ? less(bytes) : bytes, at); \
 	}
 PREAD(pread, off_t)
@@ -168,13 +167,13 @@ EXPORT ssize_t write(int fd, const void *buf, size_t bytes)
 	return verdict == FAIL ? -1 : next(fd, buf, verdict == SHORT ? less(bytes) : bytes);
 }
 
-#define PWRITE(name, type)                                                                \
-	EXPORT ssize_t name(int fd, const void *buf, size_t bytes, type at)               \
-	{                                                                                 \
-		enum verdict verdict = count(FAULTS_WRITE);                               \
-		NEXT(name);                                                               \
-		return verdict == FAIL                                                    \
-			       ? -1                                                       \
+#define PWRITE(name, type)                                                                  \
+	EXPORT ssize_t name(int fd, const void *buf, size_t bytes, type at)                 \
+	{                                                                                   \
+		enum verdict verdict = count(FAULTS_WRITE);                                 \
+		NEXT(name);                                                                 \
+		return verdict == FAIL                                                      \
+			       ? -1                                                         \
 			       : next(fd, buf, verdict == SHORT ? less(bytes) : bytes, at); \
 	}
 PWRITE(pwrite, off_t)
@@ -198,10 +197,10 @@ EXPORT int rename(const char *from, const char *to)
 	return count(FAULTS_NAME) == FAIL ? -1 : next(from, to);
 }
 
-#define TRUNCATE(name, type)                                          \
-	EXPORT int name(int fd, type bytes)                           \
-	{                                                             \
-		NEXT(name);                                           \
+#define TRUNCATE(name, type)                                              \
+	EXPORT int name(int fd, type bytes)                               \
+	{                                                                 \
+		NEXT(name);                                               \
 		return count(FAULTS_NAME) == FAIL ? -1 : next(fd, bytes); \
 	}
 TRUNCATE(ftruncate, off_t)

@@ -13,6 +13,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <bcfmt/crc64.h>
+
 #include "faults/sweep.h"
 
 #define SHARED_FILE "shared"
@@ -59,6 +61,29 @@ static void store(const char *path, const void *bytes, size_t len_bytes)
 
 	if (fd < 0 || write(fd, bytes, len_bytes) != (ssize_t)len_bytes || close(fd))
 		die(path);
+}
+
+void fresh_load(struct fresh *fresh, const char *path)
+{
+	fresh->path = path;
+	fresh->bytes = load(path, &fresh->len_bytes);
+	if (!fresh->bytes)
+		die(path);
+}
+
+/* What the program made of the files; changes where any byte or length does. */
+static uint64_t fresh_sum(const struct options *options)
+{
+	uint64_t sum = 0;
+
+	for (size_t i = 0; i < options->n_fresh; i++) {
+		size_t len_bytes;
+		char *bytes = load(options->fresh[i].path, &len_bytes);
+
+		sum = bcfmt_crc64_seeded(sum ^ len_bytes, bytes ? bytes : "", len_bytes);
+		free(bytes);
+	}
+	return sum;
 }
 
 /* All that comes from a pipe, terminated. */
@@ -114,8 +139,7 @@ static _Noreturn void run_child(const struct options *options, uint64_t out_limi
 	const char *asan = getenv("ASAN_OPTIONS");
 	char text[512];
 
-	if (in < 0 || out < 0 || dup2(in, 0) < 0 || dup2(out, 1) < 0 ||
-	    dup2(err, 2) < 0)
+	if (in < 0 || out < 0 || dup2(in, 0) < 0 || dup2(out, 1) < 0 || dup2(err, 2) < 0)
 		_exit(126);
 	setrlimit(RLIMIT_CORE, &core);
 	signal(SIGXFSZ, SIG_IGN);
@@ -142,6 +166,8 @@ void sweep_run(const struct options *options, const struct faults_shared *fault,
 	memset(result, 0, sizeof(*result));
 	store(SHARED_FILE, fault, sizeof(*fault));
 	free(walk_folder(options->output, true));
+	for (size_t i = 0; i < options->n_fresh; i++)
+		store(options->fresh[i].path, options->fresh[i].bytes, options->fresh[i].len_bytes);
 	if (options->output && old_output)
 		store(options->output, old_output, strlen(old_output));
 	if (pipe2(err, O_CLOEXEC))
@@ -162,6 +188,7 @@ void sweep_run(const struct options *options, const struct faults_shared *fault,
 	result->out = load("stdout", &result->out_bytes);
 	if (options->output)
 		result->file = load(options->output, &result->file_bytes);
+	result->fresh_sum = fresh_sum(options);
 	result->others = walk_folder(options->output, false);
 	shared = load(SHARED_FILE, &len_bytes);
 	if (!result->out || !shared || len_bytes != sizeof(result->faults))
@@ -185,7 +212,8 @@ static bool is_same_bytes(const char *a, size_t a_bytes, const char *b, size_t b
 
 bool result_is_same(const struct result *a, const struct result *b)
 {
-	return a->code == b->code && is_same_bytes(a->out, a->out_bytes, b->out, b->out_bytes) &&
+	return a->code == b->code && a->fresh_sum == b->fresh_sum &&
+	       is_same_bytes(a->out, a->out_bytes, b->out, b->out_bytes) &&
 	       !strcmp(a->err, b->err) &&
 	       is_same_bytes(a->file, a->file_bytes, b->file, b->file_bytes) &&
 	       !strcmp(a->others, b->others);

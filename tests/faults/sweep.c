@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * sweep [--full] [--step N] [--output out/FILE] LIBRARY PROGRAM ARGUMENT...
+ * sweep [--full] [--step N] [--output out/FILE] [--fresh FILE]... LIBRARY PROGRAM ARGUMENT...
  *
  * Runs the program in the working folder without a fault, and then again and again: each of its
  * allocations, threads, opened files, reads, writes and flushes fails once, or from then on;
  * reads and writes move less than asked for; signals come; files may not grow beyond a size. It
  * has to do what it would have done, or to say what failed, with the code for it, and to leave no
  * half-written file under a final name. After the 200th call of a kind not every one is tried
- * without --full. Prints what went wrong, and "N passed, N failed".
+ * without --full. Files that it writes to in place are put back before each run. Prints what went wrong, and "N passed, N failed".
  */
 #include <errno.h>
 #include <signal.h>
@@ -18,10 +18,10 @@
 
 #include "faults/sweep.h"
 
-#define EACH_UP_TO    200u
-#define COMPLAINTS    20u
-#define OLD_OUTPUT    "what was there before\n"
-#define STDOUT_STEP   4096u
+#define EACH_UP_TO 200u
+#define COMPLAINTS 20u
+#define OLD_OUTPUT "what was there before\n"
+#define STDOUT_STEP 4096u
 
 static const struct program programs[] = {
 	{ .name = "bcache-fsck", .failed = 8, .is_bits = true, .read_failed = 4, .cancelled = 32 },
@@ -155,6 +155,9 @@ static bool read_options(struct sweep *sweep, int argc, char **argv)
 			options->step = strtoull(argv[++at], NULL, 10);
 		else if (!strcmp(argv[at], "--output") && at + 1 < argc)
 			options->output = argv[++at];
+		else if (!strcmp(argv[at], "--fresh") && at + 1 < argc &&
+			 options->n_fresh < FRESH_MAX)
+			fresh_load(&options->fresh[options->n_fresh++], argv[++at]);
 		else
 			return false;
 	}
@@ -179,8 +182,8 @@ int main(int argc, char **argv)
 	struct result again;
 
 	if (!read_options(&sweep, argc, argv)) {
-		fprintf(stderr, "usage: sweep [--full] [--step N] [--output out/FILE] LIBRARY "
-				"PROGRAM ARGUMENT...\n");
+		fprintf(stderr, "usage: sweep [--full] [--step N] [--output out/FILE] "
+				"[--fresh FILE]... LIBRARY PROGRAM ARGUMENT...\n");
 		return 2;
 	}
 	mkdir("out", 0755);
@@ -198,6 +201,8 @@ int main(int argc, char **argv)
 		sweep_stdout(&sweep);
 	result_clear(&sweep.whole);
 	result_clear(&sweep.whole_old);
+	for (size_t i = 0; i < sweep.options.n_fresh; i++)
+		free(sweep.options.fresh[i].bytes);
 	printf("%llu passed, %llu failed\n", (unsigned long long)sweep.passed,
 	       (unsigned long long)sweep.failed);
 	return sweep.failed != 0;

@@ -12,34 +12,49 @@
 /* What a program does about a failure, by its contract. */
 struct program {
 	const char *name;
-	int failed;	     /* exit code, or bits of it, for what failed */
-	bool is_bits;	     /* it is a sum of bits */
-	int read_failed;     /* what else may come of a read that fails: damage was found */
+	int failed;	 /* exit code, or bits of it, for what failed */
+	bool is_bits;	 /* it is a sum of bits */
+	int read_failed; /* what else may come of a read that fails: damage was found */
 	int cancelled;
+};
+
+#define FRESH_MAX 4u
+
+/* A file that the program writes to, put back before every run. */
+struct fresh {
+	const char *path;
+	char *bytes;
+	size_t len_bytes;
 };
 
 struct options {
 	const char *library; /* preloaded */
 	const char *output;  /* in the folder out/ of the working folder; NULL: none */
+	struct fresh fresh[FRESH_MAX];
+	size_t n_fresh;
 	char **argv;
 	const struct program *program;
 	bool is_json;
-	bool is_full;	     /* every number, however many */
-	uint64_t step;	     /* only every so manieth: a sample */
+	bool is_full;  /* every number, however many */
+	uint64_t step; /* only every so manieth: a sample */
 };
 
 /* Freed with result_clear(). */
 struct result {
-	int code;     /* -1: ended by a signal, or out of time */
+	int code; /* -1: ended by a signal, or out of time */
 	int signal;
-	char *out;    /* what it printed; terminated */
+	char *out; /* what it printed; terminated */
 	size_t out_bytes;
 	char *err;
-	char *file;   /* the output file; NULL: not there */
+	char *file; /* the output file; NULL: not there */
 	size_t file_bytes;
-	char *others; /* names in its folder besides, "" without any */
+	char *others;	    /* names in its folder besides, "" without any */
+	uint64_t fresh_sum; /* over what is in the files that are put back */
 	struct faults_shared faults;
 };
+
+/* Keeps what is in the file now. */
+void fresh_load(struct fresh *fresh, const char *path);
 
 /*
  * Runs the program in the working folder with one fault; out_limit is how many bytes a file may
