@@ -182,7 +182,7 @@ static bcfmt_err settle_leaf(struct bcfmt_tree *tree, struct worker *worker,
 	view->uses_history = needs_history(view);
 	err = resolve(tree, worker, view, n_old);
 	if (!err && !view->uses_history && n_old) {
-		err = leaf_find_lost(tree, worker, view, n_old);
+		err = leaf_find_lost(tree, worker, view);
 		view->uses_history = view->lost_sectors > 0;
 		if (!err && view->uses_history)
 			err = resolve(tree, worker, view, n_old);

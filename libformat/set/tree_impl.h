@@ -50,7 +50,7 @@ bcfmt_err ref_read(struct bcfmt_set *set, struct worker *worker, const struct bc
  * is something to look at (tree->has_suspect); later ones fill view->lost_sectors, lost_at.
  */
 bcfmt_err leaf_find_lost(struct bcfmt_tree *tree, struct worker *worker,
-			 struct bcfmt_node_view *view, size_t n_old);
+			 struct bcfmt_node_view *view);
 
 /* The interior levels: fills tree->leaves and n_interior. */
 bcfmt_err interior_walk(struct bcfmt_tree *tree, const struct bcfmt_tree_visitor *visitor);
