@@ -89,6 +89,7 @@ int cmd_keys(struct dump *d)
 	}
 	code = walk_open(&kd.walk, d, lo, hi, NULL, NULL);
 	if (!code) {
+		walk_tell_gaps(&kd.walk);
 		err = walk_settle(&kd.walk, NULL, NULL, NULL);
 		if (!err && opt->is_physical)
 			err = bcfmt_tree_physical(kd.walk.tree, lo, hi, see_placed, &kd);
