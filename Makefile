@@ -7,8 +7,9 @@
 ## make check-sanitize   the same under AddressSanitizer and UndefinedBehaviorSanitizer
 ## make check-crash      every state a power cut could leave, from a log of real writes
 ## make check-faults     everything that can fail fails, at every call of every command
+## make check-fields     every field of every structure of real caches changed, one at a time
 ## make check-NAME       one ring: floors symbols man tools unit cases transcripts images super
-##                       bad-input crash-sample faults-sample fuzz install
+##                       bad-input crash-sample faults-sample fields-sample fuzz install
 ## make fuzz             libFuzzer with clang, TIME=300 seconds a target, JOBS=1 at once,
 ##                       TARGETS="super jset ...", corpus in build/corpus
 ## make fuzz-merge       takes what that found into tests/fuzz/corpus
@@ -120,6 +121,7 @@ unit_src := $(wildcard tests/unit/test_*.c tests/unit/*/test_*.c)
 kit_src  := $(wildcard tests/kit/*.c)
 tool_src := $(wildcard tests/tools/*.c)
 crash_src := $(wildcard tests/crash/*.c)
+fields_src := $(wildcard tests/fields/*.c)
 faults_lib_src := tests/faults/preload.c
 faults_src := $(filter-out $(faults_lib_src),$(wildcard tests/faults/*.c))
 fuzz_src := $(wildcard tests/fuzz/fuzz_*.c)
@@ -128,13 +130,14 @@ fuzz_kit := $(filter-out $(fuzz_src) $(fuzz_run),$(wildcard tests/fuzz/*.c))
 
 obj       = $(patsubst %.c,$(B)/%.o,$(1))
 all_src   = $(lib_src) $(cli_src) $(foreach p,$(programs),$($(p)_src)) $(unit_src) $(kit_src) $(tool_src) \
-            $(crash_src) $(faults_src) $(fuzz_src) $(fuzz_run) $(fuzz_kit)
+            $(crash_src) $(fields_src) $(faults_src) $(fuzz_src) $(fuzz_run) $(fuzz_kit)
 progs     = $(foreach p,$(programs),$(B)/$(p)/$(p))
 bash_completions = $(addsuffix .bash,$(progs))
 units     = $(unit_src:%.c=$(B)/%)
 tools     = $(tool_src:%.c=$(B)/%)
 replays   = $(fuzz_src:tests/fuzz/fuzz_%.c=$(B)/tests/fuzz/replay_%)
 crash_log = $(B)/tests/crash/crash_log
+field_sweep = $(B)/tests/fields/field_sweep
 sweep     = $(B)/tests/faults/sweep
 faults_so = $(B)/tests/faults/faults.so
 fuzzers   = $(fuzz_src:%.c=$(B)/%)
@@ -144,7 +147,7 @@ fuzzers   = $(fuzz_src:%.c=$(B)/%)
 all: lib programs
 lib: $(B)/libbcfmt.a $(B)/libbcfmt.so.$(VERSION) $(B)/libbcfmt.pc
 programs: $(progs) $(bash_completions)
-test-programs: $(units) $(tools) $(crash_log) $(sweep) $(faults_so) $(replays)
+test-programs: $(units) $(tools) $(crash_log) $(field_sweep) $(sweep) $(faults_so) $(replays)
 FORCE:
 
 # Each is rewritten only when its text changes: a new flag compiles everything again, a source
@@ -170,7 +173,7 @@ $(B)/%.o: %.c $(B)/settings
 	@mkdir -p $(@D)
 	$(call say,CC)$(compile) -MMD -MP -c -o $@ $<
 $(call obj,$(unit_src) $(kit_src)): private own_cpp += -Itests $(unit_c)
-$(call obj,$(tool_src) $(crash_src) $(faults_src) $(fuzz_src) $(fuzz_run) $(fuzz_kit)): private own_cpp += -Itests
+$(call obj,$(tool_src) $(crash_src) $(fields_src) $(faults_src) $(fuzz_src) $(fuzz_run) $(fuzz_kit)): private own_cpp += -Itests
 
 $(B)/libbcfmt.a: $(call obj,$(lib_src)) $(B)/sources
 	$(call say,AR)rm -f $@ && $(AR) rcs $@ $(filter %.o,$^)
@@ -204,6 +207,14 @@ $(tools): $(B)/%: $(B)/%.o $(B)/libkit.a $(B)/libcli.a $(B)/libbcfmt.a
 
 $(crash_log): $(call obj,$(crash_src)) $(B)/libkit.a $(B)/libcli.a $(B)/libbcfmt.a $(B)/sources
 	$(call say,LD)$(link) -o $@ $(filter %.o %.a,$^) $(libs)
+# Both programs in one process, and what is exported is compared instead of being written.
+called = $(patsubst %,$(B)/tests/fields/main-%.o,bcache-fsck bcache-dump)
+$(called): $(B)/tests/fields/main-%.o: %/main.c $(B)/settings
+	@mkdir -p $(@D)
+	$(call say,CC)$(compile) -Wno-missing-prototypes -Dmain=$(subst -,_,$*)_main -MMD -MP -c -o $@ $<
+$(field_sweep): $(call obj,$(fields_src) $(filter-out %/main.c bcache-dump/sink.c,$(bcache-fsck_src) $(bcache-dump_src))) \
+                $(called) $(B)/libkit.a $(B)/libcli.a $(B)/libbcfmt.a $(B)/sources
+	$(call say,LD)$(link) -o $@ $(filter %.o %.a,$^) $(libs)
 $(sweep): $(call obj,$(faults_src)) $(B)/libbcfmt.a $(B)/sources
 	$(call say,LD)$(link) -o $@ $(filter %.o %.a,$^) $(libs)
 # Stands before a program and its sanitizer, so it is not under one itself.
@@ -225,11 +236,11 @@ $(fuzzers): %: %.o $(fuzz_ar)
 # Each ring ends with "NAME: N passed, N failed"; check adds them up.
 rings := check-floors check-symbols check-man check-tools check-unit check-cases \
          check-transcripts check-images check-super check-bad-input check-crash-sample \
-         check-faults-sample check-fuzz check-install
+         check-faults-sample check-fields-sample check-fuzz check-install
 ring   = $(q)B='$(B)' tests/tools/ring $@
 jobs   = $(if $(findstring j,$(filter-out --%,$(MAKEFLAGS))),,-j$(shell nproc))
 
-.PHONY: deps demo fuzz check check-rings check-sanitize check-crash check-faults $(rings)
+.PHONY: deps demo fuzz check check-rings check-sanitize check-crash check-faults check-fields $(rings)
 deps:
 	@PKG_CONFIG='$(PKG_CONFIG)' tests/tools/deps check
 demo:
@@ -282,6 +293,10 @@ check-crash-sample: programs $(crash_log)
 	$(ring) tests/tools/check-crash $(crash_log) --step 23 --rounds 2
 check-bad-input: programs $(tools)
 	$(ring) tests/tools/check-bad-input
+check-fields: programs $(field_sweep)
+	$(ring) tests/tools/check-fields $(field_sweep)
+check-fields-sample: programs $(field_sweep)
+	$(ring) tests/tools/check-fields $(field_sweep) --step 53
 check-faults: programs $(tools) $(sweep) $(faults_so)
 	$(ring) tests/tools/check-faults $(sweep) $(faults_so)
 check-faults-sample: programs $(tools) $(sweep) $(faults_so)
@@ -335,4 +350,4 @@ clean:
 help:
 	@sed -n 's/^## \{0,1\}//p' Makefile
 
--include $(patsubst %.o,%.d,$(call obj,$(all_src)))
+-include $(patsubst %.o,%.d,$(call obj,$(all_src)) $(called))
