@@ -13,6 +13,7 @@
 ## make fuzz             libFuzzer with clang, TIME=300 seconds a target, JOBS=1 at once,
 ##                       TARGETS="super jset ...", corpus in build/corpus
 ## make fuzz-merge       takes what that found into tests/fuzz/corpus
+## make coverage         lines of the library that the fuzz inputs reach, by folder
 ## make lib, programs    only these
 ## make deps             install what is missing, nothing else
 ## make install          DESTDIR= PREFIX= SBINDIR= LIBDIR= INCLUDEDIR= MANDIR= COMPDIR= PKGCONFDIR=
@@ -261,6 +262,14 @@ else
 fuzz fuzz-merge:
 	@PKG_CONFIG='$(PKG_CONFIG)' tests/tools/deps fuzz
 	@$(MAKE) FUZZ=1 SAN=$(or $(SAN),address$(comma)undefined) $@
+endif
+.PHONY: coverage
+ifneq ($(COV),)
+coverage: $(replays)
+	$(q)tests/tools/coverage $(B) $(O)/corpus $(replays)
+else
+coverage:
+	@$(MAKE) COV=1 $@
 endif
 check: deps
 	@$(MAKE) $(jobs) all test-programs

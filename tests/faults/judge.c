@@ -150,8 +150,9 @@ const char *sweep_judge(const struct options *options, const struct result *whol
 	if (strstr(result->err, "Sanitizer") || strstr(result->err, "runtime error"))
 		return "a sanitizer reported";
 	if (result->code < 0) {
-		snprintf(buf, 256, result->signal == SIGALRM ? "out of time" : "ended by signal %d",
-			 result->signal);
+		if (result->signal == SIGALRM || result->signal == SIGKILL)
+			return "out of time";
+		snprintf(buf, 256, "ended by signal %d", result->signal);
 		return buf;
 	}
 	if (*result->others) {

@@ -18,7 +18,8 @@
 #include "faults/sweep.h"
 
 #define SHARED_FILE "shared"
-#define RUN_SECONDS 30u
+#define CPU_SECONDS  20u /* a run may take so much, and the machine may be busy */
+#define WALL_SECONDS 600u
 
 static void die(const char *what)
 {
@@ -134,6 +135,7 @@ static char *walk_folder(const char *output, bool is_emptied)
 static _Noreturn void run_child(const struct options *options, uint64_t out_limit, int err)
 {
 	struct rlimit core = { 0, 0 }, size = { out_limit, out_limit };
+	struct rlimit cpu = { CPU_SECONDS, CPU_SECONDS };
 	int in = open("/dev/null", O_RDONLY);
 	int out = open("stdout", O_WRONLY | O_CREAT | O_TRUNC, 0644);
 	const char *asan = getenv("ASAN_OPTIONS");
@@ -142,6 +144,7 @@ static _Noreturn void run_child(const struct options *options, uint64_t out_limi
 	if (in < 0 || out < 0 || dup2(in, 0) < 0 || dup2(out, 1) < 0 || dup2(err, 2) < 0)
 		_exit(126);
 	setrlimit(RLIMIT_CORE, &core);
+	setrlimit(RLIMIT_CPU, &cpu);
 	signal(SIGXFSZ, SIG_IGN);
 	if (out_limit && setrlimit(RLIMIT_FSIZE, &size))
 		_exit(126);
@@ -150,7 +153,7 @@ static _Noreturn void run_child(const struct options *options, uint64_t out_limi
 	setenv("ASAN_OPTIONS", text, 1);
 	setenv("LD_PRELOAD", options->library, 1);
 	setenv("FAULTS_SHARED", SHARED_FILE, 1);
-	alarm(RUN_SECONDS);
+	alarm(WALL_SECONDS);
 	execv(options->argv[0], options->argv);
 	_exit(126);
 }

@@ -17,6 +17,7 @@
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/time.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -29,7 +30,8 @@
 #define IS_SANITIZED 0
 #endif
 
-#define CHANGE_SECONDS 20u
+#define CPU_SECONDS    20u /* a change may take so much, and the machine may be busy */
+#define WALL_SECONDS   600u
 #define MEMORY_BYTES (512ull << 20)
 #define CHUNK 64u /* changes that one process tries */
 #define COMPLAINTS 40u
@@ -91,10 +93,12 @@ static void try_change(struct sweep *sweep, size_t index)
 {
 	static const char *const fsck[] = { "bcache-fsck", "-n", "-q", "-j1", NULL };
 	struct outcome *outcome = &sweep->shared->outcomes[index];
+	const struct itimerval cpu = { .it_value.tv_sec = CPU_SECONDS };
 	uint64_t begin = cpu_microseconds();
 	struct rusage usage;
 
-	alarm(CHANGE_SECONDS);
+	setitimer(ITIMER_PROF, &cpu, NULL);
+	alarm(WALL_SECONDS);
 	change_apply(&sweep->build, &sweep->changes[index]);
 	outcome->fsck = (uint8_t)call(bcache_fsck_main, sweep, fsck);
 	for (size_t i = 0; i < sweep->n_volumes; i++) {
