@@ -50,6 +50,7 @@ struct check {
 	bool has_lost_keys;           /* a leaf lacks its end, by the gens of this walk */
 	bool has_unknown;             /* a backing device that may be in the table under another uuid */
 	const struct bcfmt_member *disguised; /* a backing device that is a cache; NULL: none */
+	struct predict *predict;      /* what a kernel would stumble over */
 	uint8_t on_cache[1000];       /* by problem number: found on the cache device itself */
 };
 

@@ -193,11 +193,20 @@ static bcfmt_err find_journal(const struct bcfmt_member *member, uint64_t *found
 	return err;
 }
 
+/* Not of a device whose role was forced: it says itself what it is. */
+static bool says_backing(const struct bcfmt_super *super)
+{
+	return super->version == 1 || super->version == 4 || super->version == 6;
+}
+
 static bcfmt_err check_role(struct super_check *sc)
 {
 	uint64_t bucket;
-	bcfmt_err err = find_journal(sc->member, &bucket);
+	bcfmt_err err;
 
+	if (!sc->member->has_magic || !says_backing(sc->super))
+		return BCFMT_OK;
+	err = find_journal(sc->member, &bucket);
 	if (err || !bucket)
 		return err;
 	sc->ck->disguised = sc->member;
@@ -229,7 +238,7 @@ static bcfmt_err check_member(struct check *ck, const struct bcfmt_member *membe
 		if (err < 0)
 			return err;
 	}
-	return member->super.is_backing && member->has_magic ? check_role(&sc) : BCFMT_OK;
+	return check_role(&sc);
 }
 
 static bcfmt_err check_cache(struct check *ck)

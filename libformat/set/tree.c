@@ -169,6 +169,18 @@ static bcfmt_err take_slice(struct bcfmt_tree *tree, struct worker *worker,
 	return err;
 }
 
+static void count_replay(const struct worker *worker, size_t n_old, struct bcfmt_node_view *view)
+{
+	const struct bcfmt_replay_key *keys = worker->replay.items;
+
+	for (size_t i = n_old; i < worker->replay.n; i++) {
+		view->replay_keys++;
+		view->replay_words += bcfmt_key_words(&keys[i].key);
+		view->has_crossing_replay |=
+			bcfmt_pos_cmp(bcfmt_key_end(&keys[i].key), view->ref->hi) > 0;
+	}
+}
+
 /* The final extents of a leaf into worker->leaf, and in *view what they rest on. */
 static bcfmt_err settle_leaf(struct bcfmt_tree *tree, struct worker *worker,
 			     struct bcfmt_node_view *view)
@@ -179,6 +191,7 @@ static bcfmt_err settle_leaf(struct bcfmt_tree *tree, struct worker *worker,
 
 	if (err)
 		return err;
+	count_replay(worker, n_old, view);
 	view->uses_history = needs_history(view);
 	err = resolve(tree, worker, view, n_old);
 	if (!err && !view->uses_history && n_old) {

@@ -11,15 +11,27 @@
 #include "base/bytes.h"
 #include "base/checked.h"
 
+/* Puts the failure of a writer into words; false when there was none. */
+static bool has_failed(struct recipe_build *build, bcfmt_err err, unsigned int line,
+		       const char *word)
+{
+	if (!err)
+		return false;
+	recipe_build_fail(build, line, word,
+			  *bcfmt_ctx_fault(build->ctx) ? bcfmt_ctx_fault(build->ctx)
+						       : bcfmt_err_name(err));
+	return true;
+}
+
 static void write_super(struct recipe_build *build, uint32_t device)
 {
-	uint8_t raw[BCFMT_SUPER_BYTES];
+	/* A recipe may break any rule. */
+	bcfmt_err err = bcfmt_super_write(build->ctx, build->image[device].dev,
+					  &build->recipe->device[device].super, UINT32_MAX);
 
-	if (!recipe_image_read(build, device, BCFMT_SUPER_OFFSET_BYTES, raw, sizeof(raw)))
-		return;
-	bcfmt_super_encode(&build->recipe->device[device].super, raw);
-	recipe_image_write(build, device, BCFMT_SUPER_OFFSET_BYTES, raw, sizeof(raw));
-	recipe_thing_add(build, RECIPE_SUPER, device, BCFMT_SUPER_OFFSET_BYTES, sizeof(raw));
+	if (!has_failed(build, err, 0, build->image[device].file))
+		recipe_thing_add(build, RECIPE_SUPER, device, BCFMT_SUPER_OFFSET_BYTES,
+				 BCFMT_SUPER_BYTES);
 }
 
 static uint64_t bucket_at(const struct recipe_build *build, uint64_t bucket)
@@ -27,53 +39,58 @@ static uint64_t bucket_at(const struct recipe_build *build, uint64_t bucket)
 	return bcfmt_bucket_sector(&build->geo, bucket) * BCFMT_SECTOR_BYTES;
 }
 
+static void prio_entry(void *arg, uint64_t bucket, uint16_t *prio, uint8_t *gen)
+{
+	const struct recipe_build *build = arg;
+
+	*prio = build->prio_values[bucket];
+	*gen = build->gens[bucket];
+}
+
 /* Entries beyond the last bucket keep what the image had there, as a kernel's buffer would. */
 static void write_prio(struct recipe_build *build, const struct recipe_prio *prio)
 {
-	uint32_t meta_bytes = build->geo.meta_bytes;
-	uint8_t *raw = malloc(meta_bytes);
+	struct bcfmt_prio_chain chain = { .links = prio->bucket,
+					  .n_links = prio->n_buckets,
+					  .seq = prio->seq,
+					  .last_next = prio->next,
+					  .entry = prio_entry,
+					  .entry_arg = build };
 
-	if (!raw)
-		recipe_build_fail(build, prio->line, "prio", "out of memory");
-	for (uint32_t i = 0; i < prio->n_buckets && !build->has_failed; i++) {
-		uint64_t first = (uint64_t)i * build->geo.prios_per_bucket;
-		uint64_t n = min_u64(build->geo.prios_per_bucket, build->geo.nbuckets - first);
-		uint64_t at_bytes = bucket_at(build, prio->bucket[i]);
-
-		if (!recipe_image_read(build, RECIPE_CACHE, at_bytes, raw, meta_bytes))
-			break;
-		for (uint64_t k = 0; k < n; k++)
-			bcfmt_prio_entry_set(raw, (uint32_t)k, build->prio_values[first + k],
-					     build->gens[first + k]);
-		bcfmt_prio_encode(&build->geo, raw, prio->seq,
-				  i + 1 < prio->n_buckets ? prio->bucket[i + 1] : prio->next);
-		recipe_image_write(build, RECIPE_CACHE, at_bytes, raw, meta_bytes);
-		recipe_thing_add(build, RECIPE_PRIO_SET, RECIPE_CACHE, at_bytes, meta_bytes);
-	}
-	free(raw);
+	if (has_failed(build, bcfmt_prio_chain_write_raw(&build->target, &chain), prio->line,
+		       "prio"))
+		return;
+	for (uint32_t i = 0; i < prio->n_buckets; i++)
+		recipe_thing_add(build, RECIPE_PRIO_SET, RECIPE_CACHE,
+				 bucket_at(build, prio->bucket[i]), build->geo.meta_bytes);
 }
 
 static void write_uuids(struct recipe_build *build)
 {
 	const struct recipe *recipe = build->recipe;
-	uint64_t at_bytes = bucket_at(build, build->uuids_bucket);
+	struct bcfmt_uuid_entry *entries = calloc(build->geo.nr_uuids, sizeof(*entries));
+	uint32_t n_entries = 0;
 	struct recipe_thing *thing;
+	bcfmt_err err;
 
-	recipe_image_zero(build, RECIPE_CACHE, at_bytes, build->geo.meta_bytes);
-	for (size_t i = 0; i < recipe->slots.n; i++) {
+	if (!entries)
+		recipe_build_fail(build, 0, "uuids", "out of memory");
+	for (size_t i = 0; entries && i < recipe->slots.n; i++) {
 		const struct recipe_slot *slot = VEC_AT(&recipe->slots, struct recipe_slot, i);
-		uint32_t entry_bytes =
-			recipe->uuids_version ? BCFMT_UUID_ENTRY_BYTES : BCFMT_UUID_ENTRY_V0_BYTES;
-		uint8_t raw[BCFMT_UUID_ENTRY_BYTES];
 
-		bcfmt_uuid_encode(&slot->entry, raw);
-		if (!recipe->uuids_version)
-			store_le32(raw + 60, 0); /* flags are padding there */
-		recipe_image_write(build, RECIPE_CACHE,
-				   at_bytes + (uint64_t)slot->slot * entry_bytes, raw, entry_bytes);
+		entries[slot->slot] = slot->entry;
+		n_entries = (uint32_t)max_u64(n_entries, slot->slot + 1);
 	}
-	thing = recipe_thing_add(build, RECIPE_UUIDS, RECIPE_CACHE, at_bytes,
-				 build->geo.meta_bytes);
+	if (!build->has_failed) {
+		err = bcfmt_uuids_write_raw(&build->target, build->uuids_bucket, entries, n_entries,
+					    recipe->uuids_version);
+		has_failed(build, err, 0, "uuids");
+	}
+	free(entries);
+	thing = build->has_failed ? NULL
+				  : recipe_thing_add(build, RECIPE_UUIDS, RECIPE_CACHE,
+						     bucket_at(build, build->uuids_bucket),
+						     build->geo.meta_bytes);
 	if (thing)
 		thing->version = recipe->uuids_version;
 }
@@ -107,49 +124,40 @@ static bool lay_keys(const struct recipe_build *build, uint32_t first_key, uint3
 	return true;
 }
 
-struct bset_place {
-	const struct recipe_node *node;
-	uint64_t at_bytes;
-	uint64_t room_bytes; /* to the end of the node */
-	uint32_t index;
-};
-
-/* Returns the bytes it takes. Slack behind the keys keeps what the image had there. */
-static uint64_t write_bset(struct recipe_build *build, const struct recipe_bset *bset,
-			   const struct bset_place *place)
+/* Writes a bset and returns the bytes it takes. */
+static uint64_t write_bset(struct recipe_build *build, const struct recipe_node *node,
+			   const struct recipe_bset *bset, uint32_t index, uint64_t block)
 {
-	uint64_t ptr = node_ptr(build, place->node);
-	uint8_t *raw = calloc(1, (size_t)place->room_bytes + BCFMT_BSET_HEADER_BYTES);
-	struct recipe_thing *thing;
-	uint64_t len_bytes = 0;
-	uint32_t words;
+	uint64_t block_bytes = bcfmt_block_bytes(&build->geo);
+	uint64_t node_bytes = (uint64_t)node->sectors * BCFMT_SECTOR_BYTES;
+	uint64_t node_at =
+		bucket_at(build, node->bucket) + (uint64_t)node->at_sector * BCFMT_SECTOR_BYTES;
+	uint64_t at_bytes = min_u64(block * block_bytes, node_bytes);
+	uint8_t *keys = malloc((size_t)node_bytes + 1);
+	struct bcfmt_bset_raw raw = { .ptr = node_ptr(build, node),
+				      .node_sectors = node->sectors,
+				      .block = (uint32_t)block,
+				      .seq = bset->seq == RECIPE_AUTO ? node->seq : bset->seq,
+				      .version = bset->version,
+				      .keys = keys };
+	struct recipe_thing *thing = NULL;
 
-	if (!raw || place->room_bytes < BCFMT_BSET_HEADER_BYTES ||
-	    !lay_keys(build, bset->first_key, bset->n_keys, raw + BCFMT_BSET_HEADER_BYTES,
-		      place->room_bytes - BCFMT_BSET_HEADER_BYTES, &words)) {
-		recipe_build_fail(build, place->node->line, place->node->name,
+	if (!keys || !lay_keys(build, bset->first_key, bset->n_keys, keys, node_bytes - at_bytes,
+			       &raw.words))
+		recipe_build_fail(build, node->line, node->name,
 				  "a bset does not fit into the node");
-	} else {
-		len_bytes = BCFMT_BSET_HEADER_BYTES + 8ull * words;
-		bcfmt_bset_encode(&build->geo, raw,
-				  bset->seq == RECIPE_AUTO ? place->node->seq : bset->seq, words,
-				  ptr);
-		if (!bset->version) {
-			store_le32(raw + 24, 0);
-			store_le64(raw, bcfmt_bset_csum(raw, words, 0, ptr));
-		}
-		recipe_image_write(build, RECIPE_CACHE, place->at_bytes, raw, (size_t)len_bytes);
-		thing = recipe_thing_add(build, RECIPE_BSET, RECIPE_CACHE, place->at_bytes,
-					 place->room_bytes);
-		if (thing) {
-			thing->seed = ptr;
-			thing->number = place->index;
-			thing->bucket = place->node->bucket;
-			memcpy(thing->node, place->node->name, sizeof(thing->node));
-		}
+	else if (!has_failed(build, bcfmt_bset_write_raw(&build->target, &raw), node->line,
+			     node->name))
+		thing = recipe_thing_add(build, RECIPE_BSET, RECIPE_CACHE, node_at + at_bytes,
+					 node_bytes - at_bytes);
+	if (thing) {
+		thing->seed = raw.ptr;
+		thing->number = index;
+		thing->bucket = node->bucket;
+		memcpy(thing->node, node->name, sizeof(thing->node));
 	}
-	free(raw);
-	return len_bytes;
+	free(keys);
+	return BCFMT_BSET_HEADER_BYTES + 8ull * raw.words;
 }
 
 static void write_node(struct recipe_build *build, const struct recipe_node *node)
@@ -157,10 +165,6 @@ static void write_node(struct recipe_build *build, const struct recipe_node *nod
 	static const struct recipe_bset empty = { .seq = RECIPE_AUTO,
 						  .block = RECIPE_AUTO,
 						  .version = 1 };
-	uint64_t block_bytes = bcfmt_block_bytes(&build->geo);
-	uint64_t nblocks = (uint64_t)node->sectors / build->geo.block_sectors;
-	uint64_t begin_bytes =
-		bucket_at(build, node->bucket) + (uint64_t)node->at_sector * BCFMT_SECTOR_BYTES;
 	uint64_t block = 0;
 
 	for (uint32_t i = 0; i < node->n_bsets + !node->n_bsets && !build->has_failed; i++) {
@@ -168,15 +172,11 @@ static void write_node(struct recipe_build *build, const struct recipe_node *nod
 			node->n_bsets ? VEC_AT(&build->recipe->bsets, struct recipe_bset,
 					       node->first_bset + i)
 				      : &empty;
-		struct bset_place place = { .node = node, .index = i };
 
 		if (bset->block != RECIPE_AUTO)
 			block = bset->block;
-		if (block < nblocks) {
-			place.at_bytes = begin_bytes + block * block_bytes;
-			place.room_bytes = (nblocks - block) * block_bytes;
-		}
-		block += div_round_up(write_bset(build, bset, &place), block_bytes);
+		block += div_round_up(write_bset(build, node, bset, i, block),
+				      bcfmt_block_bytes(&build->geo));
 	}
 }
 
@@ -186,8 +186,11 @@ struct ring_place {
 	bool has_begun;
 };
 
-/* Entries follow each other; what does not fit goes to the next bucket. The first is in 1. */
-static uint64_t place_jset(struct recipe_build *build, const struct recipe_jset *jset,
+/*
+ * Entries follow each other; what does not fit goes to the next bucket. The first is in 1.
+ * place->ring is that of the entry; returns its sector there.
+ */
+static uint32_t place_jset(struct recipe_build *build, const struct recipe_jset *jset,
 			   uint64_t bytes, struct ring_place *place)
 {
 	uint64_t sectors =
@@ -206,7 +209,7 @@ static uint64_t place_jset(struct recipe_build *build, const struct recipe_jset 
 	if (at_sector + sectors > build->geo.bucket_sectors)
 		recipe_build_fail(build, jset->line, "journal", "does not fit into its bucket");
 	place->used_sectors[place->ring] = at_sector + sectors;
-	return bcfmt_bucket_sector(&build->geo, build->geo.first_bucket + place->ring) + at_sector;
+	return (uint32_t)at_sector;
 }
 
 static void fill_jset(const struct recipe_build *build, const struct recipe_jset *from,
@@ -234,34 +237,38 @@ static void fill_jset(const struct recipe_build *build, const struct recipe_jset
 static void write_jset(struct recipe_build *build, const struct recipe_jset *from,
 		       struct ring_place *place)
 {
-	uint64_t bucket_bytes = (uint64_t)build->geo.bucket_sectors * BCFMT_SECTOR_BYTES;
-	uint64_t room_bytes =
-		min_u64(bucket_bytes, (uint64_t)BCFMT_JSET_MAX_PAGES * build->geo.page_bytes);
-	uint8_t *raw = calloc(1, (size_t)room_bytes);
-	struct bcfmt_jset jset = { 0 };
-	uint64_t len_bytes;
-	uint64_t sector;
+	uint64_t room_bytes = min_u64((uint64_t)build->geo.bucket_sectors * BCFMT_SECTOR_BYTES,
+				      (uint64_t)BCFMT_JSET_MAX_PAGES * build->geo.page_bytes);
+	uint8_t *keys = malloc((size_t)room_bytes);
+	struct bcfmt_jset jset = { .keys = keys };
+	uint32_t at_sector;
 
-	if (!raw || !build->geo.journal_buckets ||
-	    !lay_keys(build, from->first_key, from->n_keys, raw + BCFMT_JSET_HEADER_BYTES,
+	if (!keys || !build->geo.journal_buckets ||
+	    !lay_keys(build, from->first_key, from->n_keys, keys,
 		      room_bytes - BCFMT_JSET_HEADER_BYTES, &jset.keys_field)) {
 		recipe_build_fail(build, from->line, "journal", "the entry is too large");
-	} else {
-		struct recipe_thing *thing;
+		free(keys);
+		return;
+	}
+	fill_jset(build, from, &jset);
+	at_sector =
+		place_jset(build, from, BCFMT_JSET_HEADER_BYTES + 8ull * jset.keys_field, place);
+	if (!build->has_failed &&
+	    !has_failed(build,
+			bcfmt_jset_write_raw(&build->target, &jset, (uint32_t)place->ring,
+					     at_sector),
+			from->line, "journal")) {
+		uint64_t sector =
+			bcfmt_bucket_sector(&build->geo, build->geo.first_bucket + place->ring) +
+			at_sector;
+		struct recipe_thing *thing = recipe_thing_add(
+			build, RECIPE_JSET, RECIPE_CACHE, sector * BCFMT_SECTOR_BYTES,
+			(uint64_t)(build->geo.bucket_sectors - at_sector) * BCFMT_SECTOR_BYTES);
 
-		len_bytes = BCFMT_JSET_HEADER_BYTES + 8ull * jset.keys_field;
-		fill_jset(build, from, &jset);
-		bcfmt_jset_encode(&build->geo, &jset, raw);
-		sector = place_jset(build, from, len_bytes, place);
-		recipe_image_write(build, RECIPE_CACHE, sector * BCFMT_SECTOR_BYTES, raw,
-				   (size_t)len_bytes);
-		thing = recipe_thing_add(build, RECIPE_JSET, RECIPE_CACHE,
-					 sector * BCFMT_SECTOR_BYTES,
-					 bucket_bytes - sector * BCFMT_SECTOR_BYTES % bucket_bytes);
 		if (thing)
 			thing->number = from->seq;
 	}
-	free(raw);
+	free(keys);
 }
 
 static void write_cache(struct recipe_build *build)
@@ -271,15 +278,34 @@ static void write_cache(struct recipe_build *build)
 
 	build->geo = recipe->geo;
 	build->has_geo = true;
-	if (recipe->is_fresh || !recipe_place(build))
+	build->target =
+		(struct bcfmt_target){ build->ctx, build->image[RECIPE_CACHE].dev, &build->geo };
+	if (build->has_failed || recipe->is_fresh || !recipe_place(build))
 		return;
-	for (size_t i = 0; i < recipe->prios.n; i++)
+	for (size_t i = 0; i < recipe->prios.n && !build->has_failed; i++)
 		write_prio(build, &build->prios[i]);
-	write_uuids(build);
-	for (size_t i = 0; i < recipe->nodes.n; i++)
+	if (!build->has_failed)
+		write_uuids(build);
+	for (size_t i = 0; i < recipe->nodes.n && !build->has_failed; i++)
 		write_node(build, &build->nodes[i]);
-	for (size_t i = 0; i < recipe->jsets.n; i++)
+	for (size_t i = 0; i < recipe->jsets.n && !build->has_failed; i++)
 		write_jset(build, VEC_AT(&recipe->jsets, struct recipe_jset, i), &place);
+}
+
+static void build_all(struct recipe_build *build)
+{
+	const struct recipe *recipe = build->recipe;
+
+	if (!recipe_images_create(build))
+		return;
+	for (size_t i = 0; i < recipe->datas.n; i++)
+		recipe_image_fill(build, VEC_AT(&recipe->datas, struct recipe_data, i));
+	recipe_images_open(build);
+	for (uint32_t i = 0; i <= RECIPE_BACKING_MAX && !build->has_failed; i++)
+		if (recipe->device[i].is_used)
+			write_super(build, i);
+	if (recipe->device[RECIPE_CACHE].is_used)
+		write_cache(build);
 }
 
 bool recipe_build(const struct recipe *recipe, const char *base_dir, const char *out_dir,
@@ -290,23 +316,18 @@ bool recipe_build(const struct recipe *recipe, const char *base_dir, const char 
 	error->text[0] = 0;
 	for (uint32_t i = 0; i <= RECIPE_BACKING_MAX; i++)
 		build.image[i].fd = -1;
-	if (recipe->base[0]) {
-		if (!base_dir)
-			recipe_build_fail(&build, 0, recipe->base, "needs the unpacked fixture");
-		else if (recipe_images_copy(&build, base_dir))
-			recipe_index_base(&build);
-	} else if (recipe_images_create(&build)) {
-		for (size_t i = 0; i < recipe->datas.n; i++)
-			recipe_image_fill(&build, VEC_AT(&recipe->datas, struct recipe_data, i));
-		for (uint32_t i = 0; i <= RECIPE_BACKING_MAX; i++)
-			if (recipe->device[i].is_used)
-				write_super(&build, i);
-		if (recipe->device[RECIPE_CACHE].is_used)
-			write_cache(&build);
-	}
+	if (bcfmt_ctx_new(NULL, &build.ctx))
+		recipe_build_fail(&build, 0, "context", "out of memory");
+	else if (!recipe->base[0])
+		build_all(&build);
+	else if (!base_dir)
+		recipe_build_fail(&build, 0, recipe->base, "needs the unpacked fixture");
+	else if (recipe_images_copy(&build, base_dir))
+		recipe_index_base(&build);
 	recipe_damage(&build);
 	recipe_images_maps(&build);
 	recipe_images_close(&build);
+	bcfmt_ctx_free(build.ctx);
 	vec_free(&build.things);
 	free(build.nodes);
 	free(build.prios);

@@ -174,6 +174,20 @@ bool recipe_images_create(struct recipe_build *build)
 	return !build->has_failed;
 }
 
+void recipe_images_open(struct recipe_build *build)
+{
+	for (uint32_t i = 0; i <= RECIPE_BACKING_MAX && !build->has_failed; i++) {
+		char path[4096];
+
+		if (build->image[i].fd < 0)
+			continue;
+		snprintf(path, sizeof(path), "%s/%s", build->out_dir, build->image[i].file);
+		if (bcfmt_dev_open(build->ctx, path, BCFMT_OPEN_WRITE, &build->image[i].dev))
+			recipe_build_fail(build, 0, build->image[i].file,
+					  bcfmt_ctx_fault(build->ctx));
+	}
+}
+
 /* Copies what is data, so that holes stay holes. */
 static void copy_data(struct recipe_build *build, int from, uint32_t device)
 {
@@ -291,6 +305,7 @@ void recipe_images_maps(struct recipe_build *build)
 void recipe_images_close(struct recipe_build *build)
 {
 	for (uint32_t i = 0; i <= RECIPE_BACKING_MAX; i++) {
+		bcfmt_dev_free(build->image[i].dev);
 		if (build->image[i].fd >= 0 && close(build->image[i].fd))
 			recipe_build_fail(build, 0, build->image[i].file, strerror(errno));
 		vec_free(&build->image[i].bad);

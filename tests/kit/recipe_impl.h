@@ -10,6 +10,7 @@
 #include <bcfmt/prio.h>
 #include <bcfmt/super.h>
 #include <bcfmt/uuid.h>
+#include <bcfmt/write.h>
 
 #include "base/vec.h"
 
@@ -199,6 +200,7 @@ uint64_t recipe_mix(uint64_t seed); /* never 0 */
 
 struct recipe_image {
 	int fd;
+	struct bcfmt_dev *dev; /* the same file, for the writers of the library; may be NULL */
 	uint64_t bytes;
 	char file[32];
 	struct vec bad; /* struct recipe_range */
@@ -228,6 +230,8 @@ struct recipe_build {
 	const char *out_dir;
 	struct recipe_error *error;
 	bool has_failed;
+	struct bcfmt_ctx *ctx;
+	struct bcfmt_target target; /* the cache, once it has sizes */
 	struct bcfmt_geometry geo;
 	bool has_geo;
 	struct recipe_image image[1 + RECIPE_BACKING_MAX];
@@ -250,6 +254,8 @@ void recipe_image_zero(struct recipe_build *build, uint32_t device, uint64_t at_
 		       uint64_t len_bytes);
 void recipe_image_fill(struct recipe_build *build, const struct recipe_data *data);
 bool recipe_images_create(struct recipe_build *build);
+/* Opens what was created for the writers of the library. */
+void recipe_images_open(struct recipe_build *build);
 bool recipe_images_copy(struct recipe_build *build, const char *base_dir);
 void recipe_images_maps(struct recipe_build *build);
 void recipe_images_close(struct recipe_build *build);

@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <bcfmt/write.h>
+
 #define MUST(call)                                \
 	do {                                      \
 		bcfmt_err must_err = (call);      \
@@ -163,14 +165,9 @@ void set_kit_zero(struct set_kit *kit, uint64_t sector, uint32_t sectors)
 	free(zeros);
 }
 
-/* Encodes keys at raw; returns the words. */
-static uint32_t encode_keys(uint8_t *raw, const struct bcfmt_key *keys, uint32_t n_keys)
+static struct bcfmt_target target_of(const struct set_kit *kit)
 {
-	uint32_t words = 0;
-
-	for (uint32_t i = 0; i < n_keys; i++)
-		words += bcfmt_key_encode(&keys[i], raw + 8ull * words);
-	return words;
+	return (struct bcfmt_target){ kit->ctx, kit->dev, &kit->geo };
 }
 
 static uint32_t round_to_blocks(const struct set_kit *kit, uint64_t bytes)
@@ -182,16 +179,19 @@ static uint32_t round_to_blocks(const struct set_kit *kit, uint64_t bytes)
 uint32_t set_kit_bset(struct set_kit *kit, uint64_t ptr, uint32_t block, uint64_t seq,
 		      const struct bcfmt_key *keys, uint32_t n_keys)
 {
-	uint32_t block_bytes = bcfmt_block_bytes(&kit->geo);
-	uint8_t *raw = must_have(calloc(1, BCFMT_BSET_HEADER_BYTES + 24ull * n_keys + block_bytes));
-	uint32_t words = encode_keys(raw + BCFMT_BSET_HEADER_BYTES, keys, n_keys);
-	uint32_t blocks = round_to_blocks(kit, BCFMT_BSET_HEADER_BYTES + 8ull * words);
+	struct bcfmt_target target = target_of(kit);
+	uint8_t *raw = must_have(malloc(24ull * n_keys + 1));
+	struct bcfmt_bset_raw bset = { .ptr = ptr,
+				       .node_sectors = kit->geo.bucket_sectors,
+				       .block = block,
+				       .seq = seq,
+				       .version = 1,
+				       .words = bcfmt_keys_encode(keys, n_keys, raw),
+				       .keys = raw };
 
-	bcfmt_bset_encode(&kit->geo, raw, seq, words, ptr);
-	set_kit_write(kit, bcfmt_ptr_sector(ptr) + (uint64_t)block * kit->geo.block_sectors, raw,
-		      (size_t)blocks * block_bytes);
+	MUST(bcfmt_bset_write_raw(&target, &bset));
 	free(raw);
-	return block + blocks;
+	return block + round_to_blocks(kit, BCFMT_BSET_HEADER_BYTES + 8ull * bset.words);
 }
 
 uint64_t set_kit_node(struct set_kit *kit, uint64_t bucket, const struct bcfmt_key *keys,
@@ -205,12 +205,10 @@ uint64_t set_kit_node(struct set_kit *kit, uint64_t bucket, const struct bcfmt_k
 
 uint32_t set_kit_jset(struct set_kit *kit, const struct set_kit_jset *from)
 {
+	struct bcfmt_target target = target_of(kit);
 	uint32_t meta_sectors = kit->geo.meta_bytes / BCFMT_SECTOR_BYTES;
-	size_t room = BCFMT_JSET_HEADER_BYTES + 24ull * from->n_keys + 8ull * from->fill_words +
-		      bcfmt_block_bytes(&kit->geo);
-	uint8_t *raw = must_have(calloc(1, room));
-	struct bcfmt_jset jset = { .seq = from->seq, .version = 1 };
-	uint32_t blocks;
+	uint8_t *raw = must_have(calloc(1, 24ull * from->n_keys + 8ull * from->fill_words + 1));
+	struct bcfmt_jset jset = { .seq = from->seq, .version = 1, .keys = raw };
 
 	jset.last_seq = from->last_seq ? from->last_seq : from->seq;
 	jset.btree_root = set_kit_last_child(kit, from->root_ptr);
@@ -219,17 +217,12 @@ uint32_t set_kit_jset(struct set_kit *kit, const struct set_kit_jset *from)
 					  from->uuid_ptr ? from->uuid_ptr
 							 : set_kit_ptr(kit, kit->uuid_bucket, 0));
 	jset.prio_bucket[0] = from->prio_bucket ? from->prio_bucket : kit->prio_bucket;
-	jset.keys_field = encode_keys(raw + BCFMT_JSET_HEADER_BYTES, from->keys, from->n_keys);
-	jset.keys_field += from->fill_words;
-	bcfmt_jset_encode(&kit->geo, &jset, raw);
-	blocks = round_to_blocks(kit, BCFMT_JSET_HEADER_BYTES + 8ull * jset.keys_field);
-	set_kit_write(kit,
-		      bcfmt_bucket_sector(&kit->geo,
-					  (uint64_t)kit->geo.first_bucket + from->ring_index) +
-			      from->sector,
-		      raw, (size_t)blocks * bcfmt_block_bytes(&kit->geo));
+	jset.keys_field = bcfmt_keys_encode(from->keys, from->n_keys, raw) + from->fill_words;
+	MUST(bcfmt_jset_write_raw(&target, &jset, from->ring_index, from->sector));
 	free(raw);
-	return from->sector + blocks * kit->geo.block_sectors;
+	return from->sector +
+	       round_to_blocks(kit, BCFMT_JSET_HEADER_BYTES + 8ull * jset.keys_field) *
+		       kit->geo.block_sectors;
 }
 
 void set_kit_first_jset(struct set_kit *kit, uint64_t root_ptr, uint16_t level)
@@ -241,47 +234,38 @@ void set_kit_first_jset(struct set_kit *kit, uint64_t root_ptr, uint16_t level)
 	set_kit_jset(kit, &jset);
 }
 
-void set_kit_prios(struct set_kit *kit, const uint64_t *buckets, size_t n_buckets)
+static void prio_entry(void *arg, uint64_t bucket, uint16_t *prio, uint8_t *gen)
 {
-	uint8_t *raw = must_have(malloc(kit->geo.meta_bytes));
+	const struct set_kit *kit = arg;
 
-	for (size_t i = 0; i < n_buckets; i++) {
-		uint64_t first = i * kit->geo.prios_per_bucket;
-
-		memset(raw, 0, kit->geo.meta_bytes);
-		for (uint32_t k = 0; k < kit->geo.prios_per_bucket && first + k < kit->geo.nbuckets;
-		     k++)
-			bcfmt_prio_entry_set(raw, k, BCFMT_PRIO_INITIAL, kit->gens[first + k]);
-		/* Of the last one the kernel leaves the head of an older chain. */
-		bcfmt_prio_encode(&kit->geo, raw, kit->prio_seq,
-				  i + 1 < n_buckets ? buckets[i + 1] : 0xdead);
-		set_kit_write(kit, bcfmt_bucket_sector(&kit->geo, buckets[i]), raw,
-			      kit->geo.meta_bytes);
-	}
-	free(raw);
+	*prio = BCFMT_PRIO_INITIAL;
+	*gen = kit->gens[bucket];
 }
 
-static void write_uuids(struct set_kit *kit)
+void set_kit_prios(struct set_kit *kit, const uint64_t *buckets, size_t n_buckets)
 {
-	uint8_t *raw = must_have(calloc(1, kit->geo.meta_bytes));
+	struct bcfmt_target target = target_of(kit);
+	/* Of the last one the kernel leaves the head of an older chain. */
+	struct bcfmt_prio_chain chain = { .links = buckets,
+					  .n_links = n_buckets,
+					  .seq = kit->prio_seq,
+					  .last_next = 0xdead,
+					  .entry = prio_entry,
+					  .entry_arg = kit };
 
-	for (uint32_t i = 0; i < SET_KIT_UUIDS && i < kit->geo.nr_uuids; i++)
-		bcfmt_uuid_encode(&kit->uuids[i], raw + (size_t)i * BCFMT_UUID_ENTRY_BYTES);
-	set_kit_write(kit, bcfmt_bucket_sector(&kit->geo, kit->uuid_bucket), raw,
-		      kit->geo.meta_bytes);
-	free(raw);
+	MUST(bcfmt_prio_chain_write_raw(&target, &chain));
 }
 
 void set_kit_tables(struct set_kit *kit)
 {
+	struct bcfmt_target target = target_of(kit);
 	uint64_t chain[16], n = bcfmt_geometry_prio_buckets(&kit->geo);
-	uint8_t raw[BCFMT_SUPER_BYTES] = { 0 };
+	uint32_t n_uuids = kit->geo.nr_uuids < SET_KIT_UUIDS ? kit->geo.nr_uuids : SET_KIT_UUIDS;
 
 	if (n > sizeof(chain) / sizeof(chain[0]))
 		give_up("a chain of so many prio sets", BCFMT_E_ARG);
-	bcfmt_super_encode(&kit->super, raw);
-	set_kit_write(kit, BCFMT_SUPER_OFFSET_BYTES / BCFMT_SECTOR_BYTES, raw, sizeof(raw));
-	write_uuids(kit);
+	MUST(bcfmt_super_write(kit->ctx, kit->dev, &kit->super, UINT32_MAX));
+	MUST(bcfmt_uuids_write_raw(&target, kit->uuid_bucket, kit->uuids, n_uuids, 1));
 	for (uint64_t i = 0; i < n; i++)
 		chain[i] = kit->prio_bucket + i;
 	set_kit_prios(kit, chain, n);
@@ -293,16 +277,14 @@ void set_kit_backing(struct set_kit *kit, uint32_t slot, enum bcfmt_bdev_state s
 	static const char *const names[SET_KIT_BACKING_MAX] = { "backing0", "backing1", "backing2",
 								"backing3" };
 	struct bcfmt_super super = empty_super((uint8_t)(0xb0 + slot));
-	uint8_t raw[BCFMT_SUPER_BYTES] = { 0 };
 	struct bcfmt_dev *dev;
 
 	super.version = 1;
 	super.block_sectors = kit->super.block_sectors;
 	super.flags = (uint64_t)state << 61;
-	bcfmt_super_encode(&super, raw);
 	MUST(bcfmt_dev_mem(kit->ctx, names[kit->n_backing], NULL, sectors * BCFMT_SECTOR_BYTES,
 			   &dev));
-	MUST(bcfmt_dev_write(dev, BCFMT_SUPER_OFFSET_BYTES, raw, sizeof(raw)));
+	MUST(bcfmt_super_write(kit->ctx, dev, &super, UINT32_MAX));
 	kit->backing[kit->n_backing++] = dev;
 	memcpy(kit->uuids[slot].uuid, super.uuid, BCFMT_UUID_BYTES);
 }
@@ -360,6 +342,15 @@ static void write_verdict(FILE *out, const struct bcfmt_verdict *verdict)
 		verdict->is_complete, (unsigned long long)verdict->unplaced_dirty_bytes);
 	for (size_t i = 0; i < verdict->n_first_lines; i++)
 		fprintf(out, "line %s\n", verdict->first_lines[i]);
+	for (size_t i = 0; i < verdict->n_predictions; i++) {
+		const struct bcfmt_prediction *prediction = &verdict->predictions[i];
+
+		fprintf(out, "kernel %u outcomes %x outcome %u stage %u effects %zu\n",
+			prediction->kernel, prediction->outcomes, prediction->outcome,
+			prediction->stage, prediction->n_effects);
+		for (size_t j = 0; j < prediction->n_first_lines; j++)
+			fprintf(out, "first %s\n", prediction->first_lines[j]);
+	}
 	for (size_t i = 0; i < verdict->n_devices; i++) {
 		const struct bcfmt_verdict_device *device = &verdict->devices[i];
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * A small cache set in memory, laid out structure by structure with the public encoders, for the
+ * A small cache set in memory, laid out structure by structure with the library's writers, for the
  * tests of the read, set and check floors. Whatever a call is not told is what a healthy set has.
  * A call that cannot do its work ends the program: that is a fault of the test.
  */
