@@ -7,10 +7,16 @@
 ## make check-sanitize   the same under AddressSanitizer and UndefinedBehaviorSanitizer
 ## make check-crash      every state a power cut could leave, from a log of real writes
 ## make check-image      metadata images of all fixtures and cases
+## make check-faults     everything that can fail fails, at every call of every command
+## make check-fields     every field of every structure of real caches changed, one at a time
 ## make check-kernel     real kernels in QEMU register what we made, and damage as foretold
 ## make check-NAME       one ring: floors symbols man tools unit cases generated transcripts images
-##                       image-sample super make bad-input crash-sample fuzz install
-## make fuzz             libFuzzer with clang, TIME=300 seconds a target, corpus in build/corpus
+##                       image-sample super make bad-input crash-sample faults-sample fields-sample
+##                       fuzz install
+## make fuzz             libFuzzer with clang, TIME=300 seconds a target, JOBS=1 at once,
+##                       TARGETS="super jset ...", corpus in build/corpus
+## make fuzz-merge       takes what that found into tests/fuzz/corpus
+## make coverage         lines of the library that the fuzz inputs reach, by folder
 ## make lib, programs    only these
 ## make deps             install what is missing, nothing else
 ## make install          DESTDIR= PREFIX= SBINDIR= LIBDIR= INCLUDEDIR= MANDIR= COMPDIR= PKGCONFDIR=
@@ -121,19 +127,26 @@ unit_src := $(wildcard tests/unit/test_*.c tests/unit/*/test_*.c)
 kit_src  := $(wildcard tests/kit/*.c)
 tool_src := $(wildcard tests/tools/*.c)
 crash_src := $(wildcard tests/crash/*.c)
+fields_src := $(wildcard tests/fields/*.c)
+faults_lib_src := tests/faults/preload.c
+faults_src := $(filter-out $(faults_lib_src),$(wildcard tests/faults/*.c))
 guest_src := tests/kernel/guest_io.c
 fuzz_src := $(wildcard tests/fuzz/fuzz_*.c)
 fuzz_run := tests/fuzz/replay.c
+fuzz_kit := $(filter-out $(fuzz_src) $(fuzz_run),$(wildcard tests/fuzz/*.c))
 
 obj       = $(patsubst %.c,$(B)/%.o,$(1))
 all_src   = $(lib_src) $(cli_src) $(foreach p,$(programs),$($(p)_src)) $(unit_src) $(kit_src) $(tool_src) \
-            $(crash_src) $(fuzz_src) $(fuzz_run)
+            $(crash_src) $(fields_src) $(faults_src) $(fuzz_src) $(fuzz_run) $(fuzz_kit)
 progs     = $(foreach p,$(programs),$(B)/$(p)/$(p))
 bash_completions = $(addsuffix .bash,$(progs))
 units     = $(unit_src:%.c=$(B)/%)
 tools     = $(tool_src:%.c=$(B)/%)
 replays   = $(fuzz_src:tests/fuzz/fuzz_%.c=$(B)/tests/fuzz/replay_%)
 crash_log = $(B)/tests/crash/crash_log
+field_sweep = $(B)/tests/fields/field_sweep
+sweep     = $(B)/tests/faults/sweep
+faults_so = $(B)/tests/faults/faults.so
 guest_io  = $(B)/tests/kernel/guest_io
 fuzzers   = $(fuzz_src:%.c=$(B)/%)
 
@@ -142,7 +155,7 @@ fuzzers   = $(fuzz_src:%.c=$(B)/%)
 all: lib programs
 lib: $(B)/libbcfmt.a $(B)/libbcfmt.so.$(VERSION) $(B)/libbcfmt.pc
 programs: $(progs) $(bash_completions)
-test-programs: $(units) $(tools) $(crash_log) $(replays)
+test-programs: $(units) $(tools) $(crash_log) $(field_sweep) $(sweep) $(faults_so) $(replays)
 FORCE:
 
 # Each is rewritten only when its text changes: a new flag compiles everything again, a source
@@ -168,7 +181,7 @@ $(B)/%.o: %.c $(B)/settings
 	@mkdir -p $(@D)
 	$(call say,CC)$(compile) -MMD -MP -c -o $@ $<
 $(call obj,$(unit_src) $(kit_src)): private own_cpp += -Itests $(unit_c)
-$(call obj,$(tool_src) $(crash_src) $(fuzz_src) $(fuzz_run)): private own_cpp += -Itests
+$(call obj,$(tool_src) $(crash_src) $(fields_src) $(faults_src) $(fuzz_src) $(fuzz_run) $(fuzz_kit)): private own_cpp += -Itests
 
 $(B)/libbcfmt.a: $(call obj,$(lib_src)) $(B)/sources
 	$(call say,AR)rm -f $@ && $(AR) rcs $@ $(filter %.o,$^)
@@ -206,35 +219,71 @@ $(crash_log): $(call obj,$(crash_src)) $(B)/libkit.a $(B)/libcli.a $(B)/libbcfmt
 $(guest_io): $(guest_src) $(B)/settings
 	@mkdir -p $(@D)
 	$(call say,CC)$(CC) -static -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -std=gnu11 $(warnings) -O2 -o $@ $<
-$(replays): $(B)/tests/fuzz/replay_%: $(B)/tests/fuzz/fuzz_%.o $(call obj,$(fuzz_run)) $(B)/libbcfmt.a
-	$(call say,LD)$(link) -o $@ $^ $(libs)
-$(fuzzers): %: %.o $(B)/libbcfmt.a
-	$(call say,LD)$(link) -fsanitize=fuzzer -o $@ $^ $(libs)
+# Both programs in one process, and what is exported is compared instead of being written.
+called = $(patsubst %,$(B)/tests/fields/main-%.o,bcache-fsck bcache-dump)
+$(called): $(B)/tests/fields/main-%.o: %/main.c $(B)/settings
+	@mkdir -p $(@D)
+	$(call say,CC)$(compile) -Wno-missing-prototypes -Dmain=$(subst -,_,$*)_main -MMD -MP -c -o $@ $<
+$(field_sweep): $(call obj,$(fields_src) $(filter-out %/main.c bcache-dump/sink.c,$(bcache-fsck_src) $(bcache-dump_src))) \
+                $(called) $(B)/libkit.a $(B)/libcli.a $(B)/libbcfmt.a $(B)/sources
+	$(call say,LD)$(link) -o $@ $(filter %.o %.a,$^) $(libs)
+$(sweep): $(call obj,$(faults_src)) $(B)/libbcfmt.a $(B)/sources
+	$(call say,LD)$(link) -o $@ $(filter %.o %.a,$^) $(libs)
+# Stands before a program and its sanitizer, so it is not under one itself.
+$(faults_so): $(faults_lib_src) $(wildcard tests/faults/*.h) $(B)/settings
+	@mkdir -p $(@D)
+	$(call say,LD)$(CC) $(own_cpp) -Itests $(CPPFLAGS) -std=gnu11 -fPIC -fvisibility=hidden $(warnings) \
+	  $(CFLAGS) -shared $(LDFLAGS) -o $@ $< -ldl
+# What allocates goes through tests/fuzz/faults.c, which makes it fail.
+fuzz_ld := $(patsubst %,-Wl$(comma)--wrap=%,malloc calloc realloc strdup strndup vasprintf pthread_create)
+# Its object goes first: not every target asks for it, and then the library does.
+fuzz_ar  = $(B)/tests/fuzz/faults.o $(B)/libfuzz.a $(B)/libcli.a $(B)/libbcfmt.a
+$(B)/libfuzz.a: $(call obj,$(fuzz_kit)) $(B)/sources
+	$(call say,AR)rm -f $@ && $(AR) rcs $@ $(filter %.o,$^)
+$(replays): $(B)/tests/fuzz/replay_%: $(B)/tests/fuzz/fuzz_%.o $(call obj,$(fuzz_run)) $(fuzz_ar)
+	$(call say,LD)$(link) $(fuzz_ld) -o $@ $^ $(libs)
+$(fuzzers): %: %.o $(fuzz_ar)
+	$(call say,LD)$(link) $(fuzz_ld) -fsanitize=fuzzer -o $@ $^ $(libs)
 
 # ---- tests, in rings --------------------------------------------------------------------
 # Each ring ends with "NAME: N passed, N failed"; check adds them up.
 rings := check-floors check-symbols check-man check-tools check-unit check-cases \
          check-generated check-transcripts check-images check-image-sample check-super check-make \
-         check-bad-input check-crash-sample check-fuzz check-install
+         check-bad-input check-crash-sample check-faults-sample check-fields-sample check-fuzz \
+         check-install
 ring   = $(q)B='$(B)' tests/tools/ring $@
 jobs   = $(if $(findstring j,$(filter-out --%,$(MAKEFLAGS))),,-j$(shell nproc))
 
-.PHONY: deps demo fuzz check check-rings check-sanitize check-crash check-image check-kernel \
-        kernel-deps $(rings)
+.PHONY: deps demo fuzz check check-rings check-sanitize check-crash check-image check-faults \
+        check-fields check-kernel kernel-deps $(rings)
 deps:
 	@PKG_CONFIG='$(PKG_CONFIG)' tests/tools/deps check
 demo:
 	@PKG_CONFIG='$(PKG_CONFIG)' tests/tools/deps demo
 	@$(MAKE) $(jobs) programs
 	@tests/tools/demo $(B)
-# Until a crash or an interrupt: one target after the other, TIME seconds each.
-TIME ?= 300
+# Until a crash or an interrupt.
+TIME    ?= 300
+TARGETS ?= $(fuzz_src:tests/fuzz/fuzz_%.c=%)
+.PHONY: fuzz-merge
+fuzz_with = $(q)B='$(B)' tests/tools/check-fuzz $(1) $(TARGETS:%=$(B)/tests/fuzz/fuzz_%)
 ifneq ($(FUZZ),)
-fuzz: $(fuzzers)
-	$(q)tests/tools/check-fuzz --libfuzzer $(TIME) $(O)/corpus $(fuzzers)
+fuzz: $(fuzzers) $(tools)
+	$(call fuzz_with,--libfuzzer $(TIME) $(O)/corpus)
+fuzz-merge: $(fuzzers)
+	$(call fuzz_with,--merge $(O)/corpus)
 else
-fuzz:
-	@$(MAKE) FUZZ=1 SAN=$(or $(SAN),address$(comma)undefined) fuzz
+fuzz fuzz-merge:
+	@PKG_CONFIG='$(PKG_CONFIG)' tests/tools/deps fuzz
+	@$(MAKE) FUZZ=1 SAN=$(or $(SAN),address$(comma)undefined) $@
+endif
+.PHONY: coverage
+ifneq ($(COV),)
+coverage: $(replays)
+	$(q)tests/tools/coverage $(B) $(O)/corpus $(replays)
+else
+coverage:
+	@$(MAKE) COV=1 $@
 endif
 check: deps
 	@$(MAKE) $(jobs) all test-programs
@@ -276,6 +325,14 @@ check-crash-sample: programs $(crash_log)
 	$(ring) tests/tools/check-crash $(crash_log) --step 23 --rounds 2
 check-bad-input: programs $(tools)
 	$(ring) tests/tools/check-bad-input
+check-fields: programs $(field_sweep)
+	$(ring) tests/tools/check-fields $(field_sweep)
+check-fields-sample: programs $(field_sweep)
+	$(ring) tests/tools/check-fields $(field_sweep) --step 53
+check-faults: programs $(tools) $(sweep) $(faults_so)
+	$(ring) tests/tools/check-faults $(sweep) $(faults_so)
+check-faults-sample: programs $(tools) $(sweep) $(faults_so)
+	$(ring) tests/tools/check-faults $(sweep) $(faults_so) --step 29
 check-fuzz: $(replays)
 	$(ring) tests/tools/check-fuzz $(replays)
 check-install: all
@@ -332,4 +389,4 @@ clean:
 help:
 	@sed -n 's/^## \{0,1\}//p' Makefile
 
--include $(patsubst %.o,%.d,$(call obj,$(all_src)))
+-include $(patsubst %.o,%.d,$(call obj,$(all_src)) $(called))

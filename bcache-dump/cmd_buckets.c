@@ -357,6 +357,8 @@ static int show(struct buckets_dump *bd)
 		if (bcfmt_tree_leaf(bd->walk.tree, i)->sectors)
 			note_level(bd, bcfmt_tree_leaf(bd->walk.tree, i));
 	if (!code)
+		walk_tell_gaps(&bd->walk);
+	if (!code)
 		err = walk_settle(&bd->walk, NULL, NULL, NULL);
 	if (!code && !err)
 		err = bcfmt_tree_physical(bd->walk.tree, lo, hi, see_placed, bd);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* bcache-dump export: a logical volume, dirty data laid over its backing data. */
 #include "copy.h"
+#include "doubt.h"
 #include "volume.h"
 #include "walk.h"
 
@@ -11,6 +12,7 @@ struct export_dump {
 	struct walk walk;
 	struct volume volume;
 	struct sink *sink;
+	struct bcfmt_report *report; /* of a check */
 	struct lost lost;
 	struct copy copy;
 	uint64_t own_sectors; /* dirty data of the volume, stale included */
@@ -180,6 +182,9 @@ static bcfmt_err copy_volume(struct export_dump *ed)
 				 volume->inode);
 	if (err)
 		return err;
+	walk_tell_gaps(&ed->walk);
+	if (doubt_tell(&ed->walk, ed->report))
+		ed->walk.is_damaged = true;
 	doubt_interior(ed);
 	err = bcfmt_tree_range(ed->walk.tree, ed->walk.lo, ed->walk.hi, &visitor);
 	if (!err)
@@ -200,8 +205,12 @@ static int export_volume(struct export_dump *ed)
 	lo.inode = hi.inode = ed->volume.inode;
 	err = sink_open(d->ctx, d->opt.output, ed->volume.sectors * BCFMT_SECTOR_BYTES,
 			d->devices.devs, d->devices.n, &ed->sink);
-	if (err)
-		return dump_failed(d, err);
+	if (!err)
+		err = doubt_check(d, &ed->report);
+	if (err) {
+		code = dump_failed(d, err);
+		goto free_sink;
+	}
 	code = walk_open(&ed->walk, d, lo, hi, NULL, NULL);
 	if (!code) {
 		err = copy_volume(ed);
@@ -214,7 +223,9 @@ static int export_volume(struct export_dump *ed)
 	}
 	walk_close(&ed->walk);
 	copy_clear(&ed->copy);
+free_sink:
 	sink_free(ed->sink);
+	bcfmt_report_free(ed->report);
 	return code;
 }
 

@@ -269,6 +269,8 @@ static void tell_damage(struct journal_dump *jd)
 		cli_error(name, "the journal was written by a big-endian machine");
 	else if (!journal->n_entries)
 		cli_error(name, "the journal has no entry");
+	else if (!jd->d->set->has_newest)
+		cli_error(name, "the newest journal entry cannot be read again");
 	if (journal->bad_read.sectors)
 		cli_error(name, "%llu sectors of the journal cannot be read, the first is %llu",
 			  (unsigned long long)journal->bad_read.sectors,
@@ -276,7 +278,7 @@ static void tell_damage(struct journal_dump *jd)
 	if (jd->gone)
 		cli_error(name, "%llu entries that have to be replayed are missing",
 			  (unsigned long long)jd->gone);
-	if (!journal->n_entries || journal->bad_read.sectors || jd->gone)
+	if (!jd->d->set->has_newest || journal->bad_read.sectors || jd->gone)
 		jd->is_damaged = true;
 }
 

@@ -50,7 +50,14 @@ static void take_key(struct keys_dump *kd, const struct bcfmt_extent *extent)
 static bcfmt_err see_leaf(void *arg, const struct bcfmt_node_view *view,
 			  const struct bcfmt_extent *extents, size_t n_extents)
 {
-	(void)view;
+	struct keys_dump *kd = arg;
+
+	if (view->is_lost_since) {
+		cli_error(dump_cache_name(kd->d),
+			  "node in bucket %llu cannot be read again; keys are missing",
+			  (unsigned long long)bcfmt_ptr_bucket(&kd->d->set->geo, view->ref->ptr));
+		kd->walk.is_damaged = true;
+	}
 	for (size_t i = 0; i < n_extents; i++)
 		take_key(arg, &extents[i]);
 	return BCFMT_OK;
@@ -82,6 +89,7 @@ int cmd_keys(struct dump *d)
 	}
 	code = walk_open(&kd.walk, d, lo, hi, NULL, NULL);
 	if (!code) {
+		walk_tell_gaps(&kd.walk);
 		err = walk_settle(&kd.walk, NULL, NULL, NULL);
 		if (!err && opt->is_physical)
 			err = bcfmt_tree_physical(kd.walk.tree, lo, hi, see_placed, &kd);

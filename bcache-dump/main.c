@@ -112,6 +112,7 @@ static int open_all(struct dump *d)
 	return commands[d->parser.command_index].needs_set ? open_set(d) : DUMP_DONE;
 }
 
+/* JSON has its first and last object whatever happens. */
 static int run(struct dump *d)
 {
 	unsigned int flags =
@@ -119,21 +120,23 @@ static int run(struct dump *d)
 	int code = open_all(d);
 	bcfmt_err err;
 
-	if (code)
+	if (!d->ctx)
 		return code;
 	err = bcfmt_out_new(d->ctx, stdout, flags, &d->out);
 	if (err)
 		return dump_failed(d, err);
 	bcfmt_render_header(d->out, "bcache-dump", d->parser.command->name, d->set);
-	code = commands[d->parser.command_index].run(d);
+	if (!code)
+		code = commands[d->parser.command_index].run(d);
 	cli_progress_clear();
+	if (bcfmt_out_error(d->out))
+		code = DUMP_FAILED;
 	bcfmt_render_summary(d->out, NULL, code);
 	err = bcfmt_out_close(d->out);
-	if ((err || !cli_stdout_flush()) && code != DUMP_FAILED) {
-		cli_error(NULL, "cannot write to standard output");
-		code = DUMP_FAILED;
-	}
-	return code;
+	/* A failed write is told by cli_stdout_flush(). */
+	if (err && err != BCFMT_E_IO)
+		dump_failed(d, err);
+	return cli_stdout_flush() && !err ? code : DUMP_FAILED;
 }
 
 int main(int argc, char **argv)

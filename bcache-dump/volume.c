@@ -96,6 +96,12 @@ static unsigned int find_only(const struct dump *d, uint32_t *inode)
 	return n;
 }
 
+/* All of it is here, so what it does not have is not there. */
+static bool has_whole_table(const struct dump *d)
+{
+	return d->set->uuids_state == BCFMT_UUIDS_OK && !d->set->uuids_bad_read.sectors;
+}
+
 static int choose_inode(const struct dump *d, uint32_t *inode)
 {
 	const char *name = d->opt.device;
@@ -109,6 +115,11 @@ static int choose_inode(const struct dump *d, uint32_t *inode)
 	n = name ? find_named(d, name, inode) : find_only(d, inode);
 	if (n == 1)
 		return DUMP_DONE;
+	if (!n && !has_whole_table(d)) {
+		cli_error(dump_cache_name(d), "the uuid table cannot be read in full: name the "
+					      "volume by its inode, --device 0 is the first");
+		return DUMP_DAMAGED;
+	}
 	if (name)
 		cli_error(NULL,
 			  n ? "several volumes are called %s; give uuid or inode"
@@ -134,6 +145,13 @@ static int choose_backing(const struct dump *d, struct volume *volume)
 		volume->backing = &set->backing[0];
 	if (volume->backing)
 		return DUMP_DONE;
+	if (!volume->entry && !has_whole_table(d)) {
+		cli_error(dump_cache_name(d),
+			  "the uuid table cannot be read in full: inode %" PRIu32 " may be a "
+			  "volume, or need its backing device",
+			  volume->inode);
+		return DUMP_DAMAGED;
+	}
 	if (!volume->entry) {
 		cli_error(NULL,
 			  "inode %" PRIu32 " has no live uuid entry: give the one backing "

@@ -156,11 +156,14 @@ int walk_open(struct walk *walk, struct dump *d, struct bcfmt_pos lo, struct bcf
 	*walk = (struct walk){ .d = d, .lo = lo, .hi = hi, .on_node = on_node, .arg = arg };
 	pthread_mutex_init(&walk->lock, NULL);
 	if (!d->set->has_newest) {
-		cli_error(dump_cache_name(d), "%s",
-			  journal->is_other_endian ? "written by a big-endian machine"
-			  : journal->bad_read.sectors
-				  ? "the journal cannot be read: no way to the tree"
-				  : "the journal is empty: there is no tree");
+		cli_error(
+			dump_cache_name(d), "%s",
+			journal->is_other_endian ? "written by a big-endian machine"
+			: journal->bad_read.sectors
+				? "the journal cannot be read: no way to the tree"
+			: journal->has_entries
+				? "the newest journal entry cannot be read again: no way to the tree"
+				: "the journal is empty: there is no tree");
 		return DUMP_DAMAGED;
 	}
 	tell_histories(walk);
@@ -178,6 +181,31 @@ int walk_open(struct walk *walk, struct dump *d, struct bcfmt_pos lo, struct bcf
 			err = add_hurt(walk, &hurt);
 	}
 	return err ? dump_failed(d, err) : DUMP_DONE;
+}
+
+void walk_tell_gaps(struct walk *walk)
+{
+	const struct bcfmt_set *set = walk->d->set;
+	const struct bcfmt_journal *journal = &set->journal;
+	uint64_t expected = set->newest.last_seq, gone = 0;
+
+	for (size_t i = 0; i < journal->n_entries; i++) {
+		uint64_t seq = journal->entries[i].seq;
+
+		if (seq > set->newest.seq)
+			break;
+		if (seq < expected)
+			continue;
+		gone += seq - expected;
+		expected = seq + 1;
+	}
+	if (!gone)
+		return;
+	walk->is_damaged = true;
+	cli_error(dump_cache_name(walk->d),
+		  "journal entries missing of %" PRIu64 "-%" PRIu64 ", which have to be replayed: "
+		  "%" PRIu64 "; what they said may be older here",
+		  set->newest.last_seq, set->newest.seq, gone);
 }
 
 struct settle {

@@ -67,6 +67,11 @@ int walk_open(struct walk *walk, struct dump *d, struct bcfmt_pos lo, struct bcf
  * is called on several threads at once, and reset before it sees leaves anew.
  */
 bcfmt_err walk_settle(struct walk *walk, walk_leaf_fn leaf, void (*reset)(void *arg), void *arg);
+/*
+ * For callers whose result rests on the journal: entries that have to be replayed and are not there
+ * are damage, and told.
+ */
+void walk_tell_gaps(struct walk *walk);
 /* For callers that read the leaves themselves: takes note of a node; tells what was noted. */
 bcfmt_err walk_note(struct walk *walk, const struct bcfmt_node_view *view);
 void walk_tell(struct walk *walk);

@@ -122,6 +122,7 @@ int fsck_explain(const struct fsck_options *options)
 	unsigned int flags = 0;
 	struct bcfmt_out *out;
 	int bits = FSCK_CLEAN;
+	bcfmt_err err;
 
 	if (options->is_json)
 		flags |= BCFMT_OUT_JSON;
@@ -137,9 +138,12 @@ int fsck_explain(const struct fsck_options *options)
 			  options->explain);
 		bits = FSCK_USAGE;
 	}
-	bcfmt_render_summary(out, NULL, bits);
-	/* A failed write is told at the end, by cli_stdout_flush(). */
-	if (bcfmt_out_close(out))
+	if (bcfmt_out_error(out))
 		bits |= FSCK_OPERATIONAL;
-	return bits;
+	bcfmt_render_summary(out, NULL, bits);
+	err = bcfmt_out_close(out);
+	/* A failed write is told at the end, by cli_stdout_flush(). */
+	if (err && err != BCFMT_E_IO)
+		cli_error_ctx(NULL, NULL, err);
+	return err ? bits | FSCK_OPERATIONAL : bits;
 }

@@ -192,8 +192,8 @@ int main(int argc, char **argv)
 	struct fsck_options options;
 	int bits;
 
-	fsck_options_parse(&options, argc, argv);
 	cli_signals_install();
+	fsck_options_parse(&options, argc, argv);
 	if (options.explain)
 		bits = fsck_explain(&options);
 	else if (options.undo)

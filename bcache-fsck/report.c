@@ -106,6 +106,8 @@ int fsck_print(struct bcfmt_ctx *ctx, const struct fsck_options *options,
 		print_times(out, result);
 	if (result->verdict)
 		bcfmt_render_verdict(out, result->set, result->verdict);
+	if (bcfmt_out_error(out))
+		bits |= FSCK_OPERATIONAL;
 	bcfmt_render_summary(out, result->report, bits);
 	err = bcfmt_out_close(out);
 	/* A failed write is told at the end, by cli_stdout_flush(). */

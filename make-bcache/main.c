@@ -205,8 +205,8 @@ int main(int argc, char **argv)
 	struct make_options options;
 	int status;
 
-	make_options_parse(&options, argc, argv);
 	cli_signals_install();
+	make_options_parse(&options, argc, argv);
 	status = make(&options);
 	if (!cli_stdout_flush())
 		status = MAKE_FAILED;

@@ -74,6 +74,7 @@ static const struct cli_program program = {
 	.n_options = sizeof(table) / sizeof(table[0]),
 	.notes = "exit status: 0 done, 1 failed or refused, 2 usage error",
 	.usage_exit = MAKE_USAGE,
+	.failed_exit = MAKE_FAILED,
 };
 
 /* What an option says of the devices behind it. */

@@ -48,6 +48,8 @@ struct check {
 	uint64_t read_bytes;
 	bool is_doubtful;             /* a leaf is damaged, missing or out of order */
 	bool has_lost_keys;           /* a leaf lacks its end, by the gens of this walk */
+	bool has_unknown;             /* a backing device that may be in the table under another uuid */
+	const struct bcfmt_member *disguised; /* a backing device that is a cache; NULL: none */
 	struct predict *predict;      /* what a kernel would stumble over */
 	uint8_t on_cache[1000];       /* by problem number: found on the cache device itself */
 };
@@ -66,6 +68,12 @@ bcfmt_err check_report(struct check *ck, enum bcfmt_problem_id id, const struct 
 struct bcfmt_where check_where(const struct check *ck, const char *structure);
 struct bcfmt_where check_where_bucket(const struct check *ck, const char *structure,
 				      uint64_t bucket);
+/* The key's pointer is to another member, or to none that there can be; not a placeholder. */
+static inline bool check_is_elsewhere(const struct bcfmt_geometry *geo, const struct bcfmt_key *key)
+{
+	return bcfmt_key_ptr_count(key) && !bcfmt_key_is_placeholder(key) &&
+	       bcfmt_ptr_dev(key->ptr) != geo->nr_this_dev;
+}
 /* "journal", "prios", "uuid table", "btree", "superblock": whose bucket it is; static. */
 const char *check_owner(unsigned int use);
 /* "inode:start len n" or "inode:sector"; out holds 64 bytes. */

@@ -95,8 +95,16 @@ static bcfmt_err check_place(struct node_check *nc)
 				   BCFMT_U64("offset", offset_sectors));
 	/*
 	 * A power of two within the bucket works in every kernel; other sizes above the default
-	 * make it read more than it allocated, and less than a block holds no bset.
+	 * make it read more than it allocated, and less than a block holds no bset. Of buckets that
+	 * are not larger than every kernel's meta bucket the default was always the same.
 	 */
+	if (!err && ref->sectors < geo->node_sectors && ref->sectors >= geo->block_sectors &&
+	    !(ref->sectors & (ref->sectors - 1)) &&
+	    (uint64_t)geo->bucket_sectors * BCFMT_SECTOR_BYTES <=
+		    bcfmt_geometry_meta_bytes(geo->bucket_sectors, 4096))
+		err = CHECK_REPORT(nc->ck, NODE_CUT_SHORT, &nc->where,
+				   BCFMT_U64("level", ref->level), BCFMT_U64("got", ref->sectors),
+				   BCFMT_U64("want", geo->node_sectors));
 	if (!err && ref->sectors != geo->node_sectors &&
 	    (ref->sectors & (ref->sectors - 1) || ref->sectors < geo->block_sectors))
 		err = CHECK_REPORT(nc->ck, NODE_BAD_SIZE, &nc->where,
@@ -202,19 +210,21 @@ static bcfmt_err check_extent_key(struct node_check *nc, const struct bcfmt_key 
 {
 	const struct bcfmt_geometry *geo = &nc->ck->set->geo;
 	enum bcfmt_key_fault fault = bcfmt_key_fault_extent(geo, key);
-	unsigned int dev = bcfmt_ptr_dev(key->ptr);
 
 	if (fault && fault != BCFMT_KEY_ZERO_SIZE)
 		add_invalid(nc->ck, key);
 	if (fault && fault != BCFMT_KEY_ZERO_SIZE)
 		return CHECK_REPORT(nc->ck, EXTENT_INVALID, &nc->where, BCFMT_TEXT("text", text),
 				    BCFMT_TEXT("status", bcfmt_key_fault_text(fault)));
-	if (!fault && bcfmt_key_ptr_count(key) && dev != geo->nr_this_dev &&
-	    dev != BCFMT_PTR_DEV_CHECK)
-		return CHECK_REPORT(nc->ck, EXTENT_OTHER_MEMBER, &nc->where,
-				    BCFMT_TEXT("text", text), BCFMT_U64("member", dev),
-				    BCFMT_U64("own", geo->nr_this_dev));
-	return BCFMT_OK;
+	if (fault || !check_is_elsewhere(geo, key))
+		return BCFMT_OK;
+	/* No device has such a number, so a kernel reads what the key covers. */
+	if (!bcfmt_ptr_is_available(key->ptr))
+		add_invalid(nc->ck, key);
+	return CHECK_REPORT(nc->ck, EXTENT_OTHER_MEMBER, &nc->where,
+			    BCFMT_TEXT("text", text),
+			    BCFMT_U64("member", bcfmt_ptr_dev(key->ptr)),
+			    BCFMT_U64("own", geo->nr_this_dev));
 }
 
 /* A freed node's trace in an interior node; it only raises a gen. */
@@ -232,7 +242,7 @@ static bool is_ordinary(const struct node_check *nc, const struct bcfmt_key *key
 
 	if (bcfmt_key_ptr_count(key) > 1 || bcfmt_key_csum_type(key))
 		return false;
-	if (is_leaf && bcfmt_key_has_data(key) && bcfmt_ptr_dev(key->ptr) != geo->nr_this_dev)
+	if (is_leaf && check_is_elsewhere(geo, key))
 		return false;
 	if (is_leaf && bcfmt_key_sectors(key) && bcfmt_key_fault_extent(geo, key))
 		return false;

@@ -55,6 +55,40 @@ static bcfmt_err check_twin(struct check *ck, size_t index, struct bcfmt_where *
 	return BCFMT_OK;
 }
 
+/*
+ * A clean device that the table does not have. The table may have another uuid in its place: one of
+ * a device that was not given. Detaching empties the slot and marks the device in two writes, on
+ * two disks, so that a power cut in between leaves such a pair too.
+ */
+static bcfmt_err check_unknown(struct check *ck, struct bcfmt_where *where, const char *uuid)
+{
+	const struct bcfmt_set *set = ck->set;
+	char other[BCFMT_UUID_TEXT_BYTES];
+	uint32_t found = set->n_uuids;
+
+	for (uint32_t i = 0; i < set->n_uuids; i++) {
+		const struct bcfmt_uuid_entry *entry = &set->uuids[i];
+
+		switch (bcfmt_uuid_state(entry)) {
+		case BCFMT_UUID_DETACHED:
+			return BCFMT_OK;
+		case BCFMT_UUID_LIVE:
+			if (found == set->n_uuids && !(entry->flags & BCFMT_UUID_FLASH_ONLY) &&
+			    !bcfmt_set_backing(set, entry->uuid))
+				found = i;
+			break;
+		case BCFMT_UUID_FREE:
+			break;
+		}
+	}
+	if (found == set->n_uuids)
+		return BCFMT_OK;
+	ck->has_unknown = true;
+	bcfmt_uuid_text(set->uuids[found].uuid, other);
+	return CHECK_REPORT(ck, BACKING_UNKNOWN, where, BCFMT_TEXT("uuid", uuid),
+			    BCFMT_U64("inode", found), BCFMT_TEXT("other", other));
+}
+
 /* Checks a device that belongs to the set. */
 static bcfmt_err check_attached(struct check *ck, const struct bcfmt_member *member,
 				struct bcfmt_where *where)
@@ -75,9 +109,11 @@ static bcfmt_err check_attached(struct check *ck, const struct bcfmt_member *mem
 	if (bcfmt_set_inode(set, member->super.uuid, &inode) == BCFMT_OK)
 		return check_state(ck, member, where,
 				   ck->inodes[inode].dirty_sectors * BCFMT_SECTOR_BYTES);
+	bcfmt_uuid_text(member->super.uuid, text);
+	if (state == BCFMT_BDEV_CLEAN)
+		return check_unknown(ck, where, text);
 	if (state != BCFMT_BDEV_DIRTY)
 		return BCFMT_OK;
-	bcfmt_uuid_text(member->super.uuid, text);
 	return CHECK_REPORT(ck, BACKING_NO_ENTRY, where, BCFMT_TEXT("uuid", text));
 }
 

@@ -135,7 +135,17 @@ static bcfmt_err check_leaf_data(void *arg, const struct bcfmt_node_view *view,
 	struct data_check *dc = arg;
 	bcfmt_err err = BCFMT_OK;
 
-	(void)view;
+	if (view->is_lost_since) {
+		struct bcfmt_where where =
+			check_where_bucket(dc->ck, "node",
+					   bcfmt_ptr_bucket(&dc->ck->set->geo, view->ref->ptr));
+
+		where.sector = view->bad.first_sector;
+		err = CHECK_REPORT(dc->ck, NODE_UNREADABLE, &where,
+				   BCFMT_U64("sectors", view->bad.sectors),
+				   BCFMT_U64("level", view->ref->level),
+				   BCFMT_U64("sector", view->bad.first_sector));
+	}
 	for (size_t i = 0; !err && i < n_extents; i++) {
 		if (extents[i].stale)
 			continue;

@@ -119,6 +119,10 @@ static bcfmt_err check_key(struct check *ck, const struct bcfmt_jset *jset,
 		err = CHECK_REPORT(ck, JOURNAL_BAD_KEY, where, BCFMT_U64("seq", jset->seq),
 				   BCFMT_TEXT("text", text),
 				   BCFMT_TEXT("status", bcfmt_key_fault_text(fault)));
+	if (!err && !fault && check_is_elsewhere(&set->geo, key))
+		err = CHECK_REPORT(ck, EXTENT_OTHER_MEMBER, where, BCFMT_TEXT("text", text),
+				   BCFMT_U64("member", bcfmt_ptr_dev(key->ptr)),
+				   BCFMT_U64("own", set->geo.nr_this_dev));
 	if (!err && bcfmt_key_is_dirty(key) && bcfmt_key_inode(key) >= set->n_uuids)
 		err = CHECK_REPORT(ck, JOURNAL_INODE_RANGE, where, BCFMT_U64("seq", jset->seq),
 				   BCFMT_U64("inode", bcfmt_key_inode(key)),

@@ -5,8 +5,12 @@
  * set can be handled at all: geometry, several cache devices, marked as never used.
  * Needs: members. kernel: read_super(), read_super_common(), cache_alloc(), register_bcache().
  */
+#include <stdlib.h>
 #include <string.h>
 
+#include <bcfmt/jset.h>
+
+#include "base/checked.h"
 #include "check/check_impl.h"
 
 struct super_check {
@@ -147,6 +151,69 @@ static bcfmt_err report_counts(struct super_check *sc, uint32_t fault)
 	return BCFMT_END;
 }
 
+/*
+ * A cache is a cache by its version alone, which one byte changes. A backing device has no journal
+ * buckets; one that names them in a row, each in its place, and has an entry of its set in one of
+ * them, is a cache. E_NOMEM.
+ */
+static bcfmt_err find_journal(const struct bcfmt_member *member, uint64_t *found_bucket)
+{
+	struct bcfmt_super super = member->super;
+	struct bcfmt_geometry geo;
+	struct bcfmt_jset jset;
+	size_t len_bytes;
+	uint8_t *buf;
+	bcfmt_err err;
+
+	*found_bucket = 0;
+	super.is_backing = false;
+	super.bucket_sectors = super.bucket_field;
+	if (!super.keys || bcfmt_geometry_init(&super, bcfmt_dev_bytes(member->dev), 4096, &geo))
+		return BCFMT_OK;
+	for (uint32_t i = 0; i < super.keys; i++)
+		if (super.journal_bucket[i] != (uint64_t)super.first_bucket + i)
+			return BCFMT_OK;
+	len_bytes = (size_t)min_u64((uint64_t)geo.bucket_sectors * BCFMT_SECTOR_BYTES,
+				    (uint64_t)BCFMT_JSET_MAX_PAGES * geo.page_bytes);
+	buf = malloc(len_bytes);
+	if (!buf)
+		return BCFMT_E_NOMEM;
+	err = BCFMT_OK;
+	for (uint32_t i = 0; !err && i < super.keys && !*found_bucket; i++) {
+		uint64_t bucket = super.journal_bucket[i];
+		struct bcfmt_bad_read bad;
+
+		err = bcfmt_dev_read_salvage(member->dev,
+					     bcfmt_bucket_sector(&geo, bucket) * BCFMT_SECTOR_BYTES,
+					     buf, len_bytes, &bad);
+		if (!err && bcfmt_jset_decode(&geo, buf, len_bytes, &jset) == BCFMT_JSET_OK)
+			*found_bucket = bucket;
+	}
+	free(buf);
+	return err;
+}
+
+/* Not of a device whose role was forced: it says itself what it is. */
+static bool says_backing(const struct bcfmt_super *super)
+{
+	return super->version == 1 || super->version == 4 || super->version == 6;
+}
+
+static bcfmt_err check_role(struct super_check *sc)
+{
+	uint64_t bucket;
+	bcfmt_err err;
+
+	if (!sc->member->has_magic || !says_backing(sc->super))
+		return BCFMT_OK;
+	err = find_journal(sc->member, &bucket);
+	if (err || !bucket)
+		return err;
+	sc->ck->disguised = sc->member;
+	return CHECK_REPORT(sc->ck, SUPER_ROLE, &sc->where,
+			    BCFMT_U64("version", sc->super->version), BCFMT_U64("bucket", bucket));
+}
+
 static bcfmt_err check_member(struct check *ck, const struct bcfmt_member *member)
 {
 	struct super_check sc = { ck, member, &member->super, BCFMT_WHERE_INIT };
@@ -171,7 +238,7 @@ static bcfmt_err check_member(struct check *ck, const struct bcfmt_member *membe
 		if (err < 0)
 			return err;
 	}
-	return BCFMT_OK;
+	return check_role(&sc);
 }
 
 static bcfmt_err check_cache(struct check *ck)

@@ -25,7 +25,12 @@ struct bcfmt_report {
 	size_t n_problems;
 	pthread_mutex_t lock; /* all below */
 	struct kept *kept;    /* one a row of the table */
-	struct vec sorted;    /* of struct bcfmt_finding *, owned by kept; filled by finish */
+	size_t n_kept;        /* findings in all of kept */
+	/*
+	 * Of struct bcfmt_finding *, owned by kept; filled by finish. Its room grows with what is
+	 * kept, so that finishing needs no memory and cannot lose what was found.
+	 */
+	struct vec sorted;
 	uint64_t suppressed;
 	bool is_finished;
 };
@@ -126,7 +131,9 @@ static void sift_down(struct kept *kept, size_t i)
 	}
 }
 
-static bcfmt_err keep(struct kept *kept, const struct bcfmt_finding *finding)
+/* Under the lock of the report. */
+static bcfmt_err keep(struct bcfmt_report *report, struct kept *kept,
+		      const struct bcfmt_finding *finding)
 {
 	struct bcfmt_finding *copy;
 	struct bcfmt_finding **slot;
@@ -138,6 +145,9 @@ static bcfmt_err keep(struct kept *kept, const struct bcfmt_finding *finding)
 		}
 		return BCFMT_OK;
 	}
+	if (report->n_kept == report->sorted.cap &&
+	    vec_reserve(&report->sorted, 2 * report->n_kept + 16, sizeof(struct bcfmt_finding *)))
+		return BCFMT_E_NOMEM;
 	copy = malloc(sizeof(*copy));
 	if (!copy)
 		return BCFMT_E_NOMEM;
@@ -148,6 +158,7 @@ static bcfmt_err keep(struct kept *kept, const struct bcfmt_finding *finding)
 	}
 	copy_finding(copy, finding);
 	*slot = copy;
+	report->n_kept++;
 	sift_up(kept, kept->findings.n - 1);
 	return BCFMT_OK;
 }
@@ -264,7 +275,7 @@ bcfmt_err bcfmt_report_add(struct bcfmt_report *report, enum bcfmt_problem_id id
 		err = BCFMT_E_ARG;
 	} else {
 		kept->total++;
-		err = keep(kept, &finding);
+		err = keep(report, kept, &finding);
 	}
 	pthread_mutex_unlock(&report->lock);
 	if (err == BCFMT_E_ARG)
@@ -288,8 +299,10 @@ void bcfmt_report_forget(struct bcfmt_report *report, unsigned int from, unsigne
 	}
 	report->sorted.n = n;
 	for (size_t i = 0; i < report->n_problems; i++)
-		if (report->problems[i].id >= from && report->problems[i].id < to)
+		if (report->problems[i].id >= from && report->problems[i].id < to) {
+			report->n_kept -= report->kept[i].findings.n;
 			drop_all(&report->kept[i]);
+		}
 	pthread_mutex_unlock(&report->lock);
 }
 
@@ -363,7 +376,6 @@ void bcfmt_report_finish(struct bcfmt_report *report)
 {
 	const struct suppress_rule *rules;
 	size_t n_rules;
-	size_t n = 0;
 
 	rules = suppress_table(&n_rules);
 	pthread_mutex_lock(&report->lock);
@@ -379,15 +391,10 @@ void bcfmt_report_finish(struct bcfmt_report *report)
 		if (kept->findings.n)
 			qsort(kept->findings.items, kept->findings.n,
 			      sizeof(struct bcfmt_finding *), compare_pointers);
-		n += kept->findings.n;
-	}
-	/* Without memory for the list nothing is kept, and the counts still stand. */
-	if (n && vec_reserve(&report->sorted, n, sizeof(struct bcfmt_finding *)))
-		goto unlock;
-	for (size_t i = 0; i < report->n_problems; i++)
-		for (size_t j = 0; j < report->kept[i].findings.n; j++)
+		for (size_t j = 0; j < kept->findings.n; j++)
 			*VEC_AT(&report->sorted, struct bcfmt_finding *, report->sorted.n++) =
-				KEPT_AT(&report->kept[i], j);
+				KEPT_AT(kept, j);
+	}
 unlock:
 	pthread_mutex_unlock(&report->lock);
 }

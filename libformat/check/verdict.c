@@ -29,6 +29,8 @@ static const char *const reason_marked_dirty =
 static const char *const reason_other_set =
 	"it belongs to another set, and only the cache of that one tells what it lacks";
 static const char *const reason_super_wrong = "its superblock is wrong, see the findings";
+static const char *const reason_unknown =
+	"the cache's table may have it under another uuid, see the findings";
 static const char *const reason_detached = "it is marked as attached to no cache";
 static const char *const reason_lost = "dirty data of the device is lost, what is on it is older";
 
@@ -127,7 +129,7 @@ static void fill_member(const struct check *ck, const struct bcfmt_member *membe
 	memcpy(device->label, member->super.label, sizeof(device->label));
 	device->member = member;
 	device->certainty = is_known_whole ? BCFMT_EXACT : BCFMT_UNKNOWN;
-	if (member->faults) {
+	if (member->faults || member == ck->disguised) {
 		device->reason = reason_super_wrong;
 	} else if (is_other) {
 		device->reason = reason_other_set;
@@ -136,6 +138,9 @@ static void fill_member(const struct check *ck, const struct bcfmt_member *membe
 		device->reason = reason_detached;
 	} else if (state == BCFMT_BDEV_DIRTY && ck->set->has_cache) {
 		device->reason = reason_marked_dirty;
+	} else if (ck->has_unknown) {
+		device->certainty = BCFMT_UNKNOWN;
+		device->reason = reason_unknown;
 	} else if (is_known_whole) {
 		device->safe_alone = BCFMT_SAFE;
 		device->reason = reason_nothing_dirty;

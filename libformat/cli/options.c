@@ -37,14 +37,18 @@ size_t cli_rows(const struct cli_program *program)
 	return program->n_options + BUILTIN_N;
 }
 
-static void *must_alloc(size_t n, size_t bytes)
+static _Noreturn void no_memory(const struct cli_program *program)
+{
+	cli_error(NULL, "out of memory");
+	exit(program->failed_exit ? program->failed_exit : 8);
+}
+
+static void *must_alloc(const struct cli_program *program, size_t n, size_t bytes)
 {
 	void *memory = calloc(n ? n : 1, bytes);
 
-	if (!memory) {
-		cli_error(NULL, "out of memory");
-		exit(8);
-	}
+	if (!memory)
+		no_memory(program);
 	return memory;
 }
 
@@ -83,8 +87,8 @@ static void make_tables(const struct cli_program *program, struct option **longs
 	struct option *at;
 	char *letter;
 
-	*longs = at = must_alloc(rows + 1, sizeof(**longs));
-	*shorts = letter = must_alloc(2 * rows + 3, 1);
+	*longs = at = must_alloc(program, rows + 1, sizeof(**longs));
+	*shorts = letter = must_alloc(program, 2 * rows + 3, 1);
 	/* Operands come in their place among the options; complaints are ours. */
 	*letter++ = '-';
 	*letter++ = ':';
@@ -119,10 +123,8 @@ static void add_given(struct cli_parser *parser, const struct cli_option *option
 	struct vec vec = { parser->given, parser->n_given, parser->given_cap };
 	struct cli_given *given = vec_push(&vec, sizeof(*given));
 
-	if (!given) {
-		cli_error(NULL, "out of memory");
-		exit(8);
-	}
+	if (!given)
+		no_memory(parser->program);
 	*given = (struct cli_given){ option, value };
 	parser->given = vec.items;
 	parser->n_given = vec.n;

@@ -50,6 +50,7 @@ struct cli_program {
 	size_t n_commands;		    /* at most 32 */
 	const char *notes; /* end of --help: exit codes and the like; may be NULL */
 	int usage_exit;	   /* exit code of a usage error */
+	int failed_exit;   /* when memory is out; 0: 8, as of fsck(8) */
 };
 
 /* One option or operand as it was given. */

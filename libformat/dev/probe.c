@@ -17,8 +17,11 @@
 
 static bcfmt_err fail(struct bcfmt_dev *dev, const char *what)
 {
-	return bcfmt_fail(dev->ctx, errno == ENOMEM ? BCFMT_E_NOMEM : BCFMT_E_IO,
-			  "%s: libblkid cannot %s", dev->name, what);
+	bool is_memory = errno == ENOMEM;
+
+	return bcfmt_fail(dev->ctx, is_memory ? BCFMT_E_NOMEM : BCFMT_E_IO,
+			  "%s: libblkid cannot %s%s", dev->name, what,
+			  is_memory ? ": out of memory" : "");
 }
 
 /* The descriptor is borrowed by the probe. */

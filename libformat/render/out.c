@@ -42,6 +42,11 @@ bcfmt_err bcfmt_out_close(struct bcfmt_out *out)
 	return err;
 }
 
+bcfmt_err bcfmt_out_error(const struct bcfmt_out *out)
+{
+	return out->err;
+}
+
 void out_failed(struct bcfmt_out *out, bcfmt_err err)
 {
 	if (out->err)
@@ -63,8 +68,11 @@ bool out_is_quiet(const struct bcfmt_out *out)
 
 /* ---- text ---- */
 
+/* After a failure text ends: with a hole in it, it would say something else. */
 static void put_raw(struct bcfmt_out *out, const char *text)
 {
+	if (out->err && !bcfmt_out_is_json(out))
+		return;
 	if (fputs(text, out->stream) == EOF)
 		out_failed(out, BCFMT_E_IO);
 }
@@ -112,7 +120,7 @@ void out_put_styled(struct bcfmt_out *out, enum out_style style, const char *fmt
 		[OUT_PLAIN] = "",	  [OUT_NOTE] = "\033[36m", [OUT_WARN] = "\033[33m",
 		[OUT_BAD] = "\033[1;31m", [OUT_GOOD] = "\033[32m", [OUT_STRONG] = "\033[1m",
 	};
-	bool is_styled = style != OUT_PLAIN && out->flags & BCFMT_OUT_COLOR;
+	bool is_styled = style != OUT_PLAIN && out->flags & BCFMT_OUT_COLOR && !out->err;
 	va_list args;
 
 	if (bcfmt_out_is_json(out))
@@ -122,8 +130,9 @@ void out_put_styled(struct bcfmt_out *out, enum out_style style, const char *fmt
 	va_start(args, fmt);
 	put_clean(out, fmt, args);
 	va_end(args);
-	if (is_styled)
-		put_raw(out, "\033[0m");
+	/* Whatever became of the text: a terminal does not stay coloured. */
+	if (is_styled && fputs("\033[0m", out->stream) == EOF)
+		out_failed(out, BCFMT_E_IO);
 }
 
 void out_end_line(struct bcfmt_out *out)
@@ -134,15 +143,48 @@ void out_end_line(struct bcfmt_out *out)
 
 /* ---- JSON ---- */
 
+bool out_reserve(struct bcfmt_out *out, size_t bytes)
+{
+	size_t cap = 2 * bytes;
+	char *grown;
+
+	if (bytes <= out->row_cap)
+		return true;
+	grown = realloc(out->row_text, cap);
+	if (!grown) {
+		out_failed(out, BCFMT_E_NOMEM);
+		return false;
+	}
+	out->row_text = grown;
+	out->row_cap = cap;
+	return true;
+}
+
+/*
+ * The object as a line in out->row_text. What grows by itself in jansson leaves a part out when it
+ * cannot; into a buffer of the right size it writes all.
+ */
+static bool make_line(struct bcfmt_out *out, const json_t *object)
+{
+	size_t len = json_dumpb(object, NULL, 0, OUT_JSON_FLAGS);
+
+	if (!len || !out_reserve(out, len + 1) ||
+	    json_dumpb(object, out->row_text, len, OUT_JSON_FLAGS) != len)
+		return false;
+	out->row_text[len] = '\0';
+	return true;
+}
+
+/* A whole object or none: what is absent from one means unknown, not lost on the way. */
 void out_json(struct bcfmt_out *out, json_t *object)
 {
-	if (!object) {
+	if (out->is_row_lost || !make_line(out, object)) {
 		out_failed(out, BCFMT_E_NOMEM);
-		return;
+	} else {
+		put_raw(out, out->row_text);
+		put_raw(out, "\n");
 	}
-	if (json_dumpf(object, out->stream, OUT_JSON_FLAGS))
-		out_failed(out, ferror((FILE *)out->stream) ? BCFMT_E_IO : BCFMT_E_NOMEM);
-	put_raw(out, "\n");
+	out->is_row_lost = false;
 	json_decref(object);
 }
 
@@ -183,14 +225,18 @@ json_t *out_json_uuid(const uint8_t uuid[BCFMT_UUID_BYTES])
 
 void out_json_set(struct bcfmt_out *out, json_t *object, const char *key, json_t *value)
 {
-	if (json_object_set_new(object, key, value))
-		out_failed(out, BCFMT_E_NOMEM);
+	if (!json_object_set_new(object, key, value))
+		return;
+	out->is_row_lost = true;
+	out_failed(out, BCFMT_E_NOMEM);
 }
 
 void out_json_append(struct bcfmt_out *out, json_t *array, json_t *value)
 {
-	if (json_array_append_new(array, value))
-		out_failed(out, BCFMT_E_NOMEM);
+	if (!json_array_append_new(array, value))
+		return;
+	out->is_row_lost = true;
+	out_failed(out, BCFMT_E_NOMEM);
 }
 
 json_t *out_json_object(struct bcfmt_out *out, const char *kind)

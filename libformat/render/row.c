@@ -15,19 +15,8 @@ static void add_text(struct bcfmt_out *out, const char *text)
 	size_t len = strlen(text);
 	size_t need = out->row_bytes + len + 1;
 
-	if (out->err)
+	if (out->err || !out_reserve(out, need))
 		return;
-	if (need > out->row_cap) {
-		size_t cap = 2 * need;
-		char *grown = realloc(out->row_text, cap);
-
-		if (!grown) {
-			out_failed(out, BCFMT_E_NOMEM);
-			return;
-		}
-		out->row_text = grown;
-		out->row_cap = cap;
-	}
 	memcpy(out->row_text + out->row_bytes, text, len + 1);
 	out->row_bytes += len;
 }
@@ -133,7 +122,8 @@ void bcfmt_row_end(struct bcfmt_out *out)
 		out->row = NULL;
 		return;
 	}
-	if (out->row_bytes)
+	/* Not one of which a field is missing. */
+	if (out->row_bytes && !out->err)
 		bcfmt_out_line(out, "%s", out->row_text);
 	out->row_bytes = 0;
 }

@@ -1,16 +1,18 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Bsets lost from the end of a leaf. A node does not say how many bsets it has, so that a lost last
- * one leaves no trace in it. But the journal remembers: before an entry drops out of the replay
- * window its keys are in the leaf on the disk. Where the newest of the older keys is not there, and
- * nothing is, or what an even older entry put there, the end of the leaf is gone. (Moving gc moves
- * data without telling the journal: a place that no entry knows proves nothing.)
+ * Keys that a leaf has lost. A node does not say how many bsets it has, so that a lost last one
+ * leaves no trace in it, nor does a key that was changed into another one behind a right checksum.
+ * But the journal remembers: before an entry drops out of the replay window its keys are in the
+ * leaf on the disk. Where the journal's last word is not there, and nothing is, or what an even
+ * older entry put there, the leaf has lost it. (Moving gc moves data without telling the journal: a
+ * place that no entry knows proves nothing. But it moves it to another bucket: another place in the
+ * bucket of the journal's word is one that nothing can have put there.)
  *
  * That is a sign, no proof: after cleaning, the bucket of the key may have been given up, a rewrite
  * of the leaf may have dropped the key, and the rise of the gen may not be on the disk yet. But no
  * kernel gives up a bucket that holds dirty data. So one of the missing keys must share its bucket
  * with live dirty data, which the first walk over all leaves has noted. kernel:
- * bch_can_invalidate_bucket(), btree_gc_rewrite_node().
+ * bch_can_invalidate_bucket(), btree_gc_rewrite_node(), bch_moving_gc().
  */
 #include "set/tree_impl.h"
 
@@ -32,12 +34,19 @@ static size_t extent_after(const struct vec *extents, uint32_t inode, uint64_t s
 	return low;
 }
 
+/* Another place in the same bucket, which has not been used anew in between. */
+static bool is_same_bucket(const struct bcfmt_geometry *geo, uint64_t ptr, uint64_t want)
+{
+	return bcfmt_ptr_bucket(geo, ptr) == bcfmt_ptr_bucket(geo, want) &&
+	       bcfmt_ptr_gen(ptr) == bcfmt_ptr_gen(want);
+}
+
 /*
- * Sectors of the journal's last word for which the leaf has nothing or something older; *first is
- * the first of them.
+ * Sectors of the journal's last word for which the leaf has nothing, something older or something
+ * impossible; *first is the first of them.
  */
-static uint64_t count_lost(const struct worker *worker, const struct bcfmt_extent *word,
-			   uint64_t *first)
+static uint64_t count_lost(const struct bcfmt_geometry *geo, const struct worker *worker,
+			   const struct bcfmt_extent *word, uint64_t *first)
 {
 	const struct vec *extents = &worker->leaf.extents;
 	const struct bcfmt_extent *extent = extents->items;
@@ -60,7 +69,8 @@ static uint64_t count_lost(const struct worker *worker, const struct bcfmt_exten
 			continue;
 		ptr = extent[i].ptr + ((begin - extent[i].start_sector) << 8);
 		want = word->ptr + ((begin - word->start_sector) << 8);
-		if (ptr == want || !leaf_has_place(&worker->journal, word->inode, begin, ptr))
+		if (ptr == want || !(is_same_bucket(geo, ptr, want) ||
+				     leaf_has_place(&worker->journal, word->inode, begin, ptr)))
 			continue;
 		if (!lost)
 			*first = begin;
@@ -83,10 +93,7 @@ static bool is_live(struct bcfmt_set *set, const struct bcfmt_extent *extent)
 	return !bcfmt_set_stale(set, extent->ptr);
 }
 
-/*
- * Leaves of the journal's last words those that count. Of one key there are then only its own
- * parts before those of any newer key: a search for them never passes by those of others.
- */
+/* Leaves of the journal's last words those that count. */
 static void keep_live(struct bcfmt_set *set, struct vec *journal)
 {
 	struct bcfmt_extent *extent = journal->items;
@@ -98,34 +105,14 @@ static void keep_live(struct bcfmt_set *set, struct vec *journal)
 	journal->n = n;
 }
 
-/* A part of a key that is still the journal's last word; false when there is none. */
-static bool live_part(const struct vec *journal, const struct bcfmt_key *key,
-		      struct bcfmt_extent *part)
+static bool is_any_lost(const struct bcfmt_geometry *geo, const struct worker *worker)
 {
-	const struct bcfmt_extent *extent = journal->items;
-	uint64_t start = bcfmt_key_start_sector(key);
-	uint32_t inode = bcfmt_key_inode(key);
-
-	for (size_t i = extent_after(journal, inode, start);
-	     i < journal->n && extent[i].inode == inode && extent[i].start_sector < key->low; i++)
-		if (extent[i].start_sector >= start &&
-		    extent[i].ptr == key->ptr + ((extent[i].start_sector - start) << 8)) {
-			*part = extent[i];
-			return true;
-		}
-	return false;
-}
-
-static bool is_newest_lost(const struct worker *worker, size_t n_old)
-{
-	const struct bcfmt_replay_key *keys = worker->replay.items;
-	struct bcfmt_extent part;
+	const struct bcfmt_extent *extent = worker->journal.extents.items;
 	uint64_t first;
 
-	for (size_t i = n_old; i-- > 0;)
-		if (bcfmt_key_is_dirty(&keys[i].key) && bcfmt_key_has_data(&keys[i].key) &&
-		    live_part(&worker->journal.extents, &keys[i].key, &part))
-			return count_lost(worker, &part, &first) > 0;
+	for (size_t i = 0; i < worker->journal.extents.n; i++)
+		if (count_lost(geo, worker, &extent[i], &first))
+			return true;
 	return false;
 }
 
@@ -137,7 +124,7 @@ static bool has_dirty(const struct bcfmt_set *set, uint64_t ptr)
 }
 
 bcfmt_err leaf_find_lost(struct bcfmt_tree *tree, struct worker *worker,
-			 struct bcfmt_node_view *view, size_t n_old)
+			 struct bcfmt_node_view *view)
 {
 	static const struct bcfmt_node nothing;
 	struct bcfmt_set *set = tree->set;
@@ -151,7 +138,7 @@ bcfmt_err leaf_find_lost(struct bcfmt_tree *tree, struct worker *worker,
 		return err;
 	keep_live(set, &worker->journal.extents);
 	leaf_sort_places(&worker->journal);
-	if (!is_newest_lost(worker, n_old))
+	if (!is_any_lost(&set->geo, worker))
 		return BCFMT_OK;
 	if (!tree->has_final_gens) {
 		__atomic_store_n(&tree->has_suspect, 1, __ATOMIC_RELAXED);
@@ -159,7 +146,7 @@ bcfmt_err leaf_find_lost(struct bcfmt_tree *tree, struct worker *worker,
 	}
 	extent = worker->journal.extents.items;
 	for (size_t i = 0; i < worker->journal.extents.n; i++) {
-		uint64_t first = 0, lost = count_lost(worker, &extent[i], &first);
+		uint64_t first = 0, lost = count_lost(&set->geo, worker, &extent[i], &first);
 
 		if (lost && !view->lost_sectors)
 			view->lost_at = (struct bcfmt_pos){ extent[i].inode, first };

@@ -12,6 +12,7 @@ struct placed {
 };
 
 struct collect {
+	struct bcfmt_set *set;
 	struct runs *runs;
 	struct bcfmt_pos lo;
 	struct bcfmt_pos hi;
@@ -39,6 +40,12 @@ static bcfmt_err collect_leaf(void *arg, const struct bcfmt_node_view *view,
 	struct collect *collect = arg;
 	bcfmt_err err = BCFMT_OK;
 
+	/* Its extents would be missing without a word: nothing but extents is told from here. */
+	if (view->is_lost_since)
+		return bcfmt_fail(collect->set->ctx, BCFMT_E_IO,
+				  "%s: sector %llu: the btree node there cannot be read again",
+				  bcfmt_dev_name(collect->set->cache.dev),
+				  (unsigned long long)bcfmt_ptr_sector(view->ref->ptr));
 	for (size_t i = 0; i < n_extents && !err; i++) {
 		struct bcfmt_pos start = { extents[i].inode, extents[i].start_sector };
 		struct bcfmt_pos end = { extents[i].inode, extents[i].end_sector };
@@ -58,7 +65,7 @@ bcfmt_err bcfmt_tree_physical(struct bcfmt_tree *tree, struct bcfmt_pos lo, stru
 			      bcfmt_placed_fn placed, void *arg)
 {
 	struct bcfmt_ctx *ctx = tree->set->ctx;
-	struct collect collect = { NULL, lo, hi };
+	struct collect collect = { tree->set, NULL, lo, hi };
 	struct bcfmt_tree_visitor visitor = { .arg = &collect, .leaf = collect_leaf };
 	const void *record;
 	bcfmt_err err;

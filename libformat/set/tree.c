@@ -40,6 +40,10 @@ bcfmt_err bcfmt_tree_open(struct bcfmt_set *set, const struct bcfmt_tree_visitor
 		err = replay_load(set, true, &gen_rose, &tree->history);
 	if (!err)
 		err = interior_walk(tree, visitor ? visitor : &nobody);
+	if (!err && tree->leaves.n) {
+		tree->has_bad = calloc(tree->leaves.n, 1);
+		err = tree->has_bad ? BCFMT_OK : BCFMT_E_NOMEM;
+	}
 	if (err) {
 		bcfmt_tree_free(tree);
 		return err;
@@ -55,6 +59,7 @@ void bcfmt_tree_free(struct bcfmt_tree *tree)
 	replay_free(tree->replay);
 	replay_free(tree->history);
 	vec_free(&tree->leaves);
+	free(tree->has_bad);
 	free(tree);
 }
 
@@ -190,7 +195,7 @@ static bcfmt_err settle_leaf(struct bcfmt_tree *tree, struct worker *worker,
 	view->uses_history = needs_history(view);
 	err = resolve(tree, worker, view, n_old);
 	if (!err && !view->uses_history && n_old) {
-		err = leaf_find_lost(tree, worker, view, n_old);
+		err = leaf_find_lost(tree, worker, view);
 		view->uses_history = view->lost_sectors > 0;
 		if (!err && view->uses_history)
 			err = resolve(tree, worker, view, n_old);
@@ -203,17 +208,21 @@ static bcfmt_err settle_leaf(struct bcfmt_tree *tree, struct worker *worker,
 }
 
 /* Reads, resolves and judges one leaf, and hands it to the visitor. */
-static bcfmt_err visit_leaf(struct bcfmt_tree *tree, struct worker *worker,
-			    const struct bcfmt_node_ref *ref,
+static bcfmt_err visit_leaf(struct bcfmt_tree *tree, struct worker *worker, size_t index,
 			    const struct bcfmt_tree_visitor *visitor, bool *gen_rose)
 {
 	static const struct bcfmt_node empty;
+	const struct bcfmt_node_ref *ref = bcfmt_tree_leaf(tree, index);
 	struct bcfmt_set *set = tree->set;
 	struct bcfmt_node_view view = { .ref = ref, .node = &empty };
 	bcfmt_err err = BCFMT_OK;
 
 	if (ref->sectors) {
 		err = ref_read(set, worker, ref, &view);
+		if (!err && !tree->has_final_gens)
+			tree->has_bad[index] = view.bad.sectors > 0;
+		view.is_lost_since =
+			tree->has_final_gens && view.bad.sectors && !tree->has_bad[index];
 		if (!err && visitor->node)
 			err = visitor->node(visitor->arg, &view);
 		if (!err && !tree->has_final_gens && raise_from_leaf(set, view.node))
@@ -232,8 +241,7 @@ static bcfmt_err walk_one(void *arg, struct worker *worker, uint32_t index)
 {
 	struct leaf_walk *walk = arg;
 	bool gen_rose = false;
-	bcfmt_err err = visit_leaf(walk->tree, worker, bcfmt_tree_leaf(walk->tree, index),
-				   walk->visitor, &gen_rose);
+	bcfmt_err err = visit_leaf(walk->tree, worker, index, walk->visitor, &gen_rose);
 
 	if (gen_rose)
 		__atomic_store_n(&walk->gen_rose, 1, __ATOMIC_SEQ_CST);
@@ -288,7 +296,7 @@ bcfmt_err bcfmt_tree_range(struct bcfmt_tree *tree, struct bcfmt_pos lo, struct 
 
 		if (bcfmt_pos_cmp(ref->lo, hi) >= 0)
 			break;
-		err = visit_leaf(tree, &worker, ref, visitor, &gen_rose);
+		err = visit_leaf(tree, &worker, i, visitor, &gen_rose);
 		if (!err && bcfmt_ctx_is_cancelled(tree->set->ctx))
 			err = BCFMT_E_CANCELLED;
 	}

@@ -10,6 +10,7 @@ struct bcfmt_tree {
 	struct replay *replay;
 	struct replay *history; /* with what is older than the replay window; NULL: nothing is */
 	struct vec leaves;     /* struct bcfmt_node_ref in key order; sectors 0: a gap */
+	uint8_t *has_bad;      /* a leaf: sectors of it could not be read when all were walked */
 	size_t n_interior;
 	bool has_final_gens;   /* all leaves were read once */
 	int has_suspect; /* atomic: a leaf seems to lack its end */
@@ -49,7 +50,7 @@ bcfmt_err ref_read(struct bcfmt_set *set, struct worker *worker, const struct bc
  * is something to look at (tree->has_suspect); later ones fill view->lost_sectors, lost_at.
  */
 bcfmt_err leaf_find_lost(struct bcfmt_tree *tree, struct worker *worker,
-			 struct bcfmt_node_view *view, size_t n_old);
+			 struct bcfmt_node_view *view);
 
 /* The interior levels: fills tree->leaves and n_interior. */
 bcfmt_err interior_walk(struct bcfmt_tree *tree, const struct bcfmt_tree_visitor *visitor);

@@ -100,6 +100,18 @@ static const struct field word_fields[] = {
 	{ NULL, 0, 0, 0, FIELD_NUMBER },
 };
 
+const char *recipe_field_name(enum recipe_field_table table, size_t i)
+{
+	static const struct field *const tables[] = {
+		[RECIPE_SUPER_FIELDS] = super_fields, [RECIPE_JSET_FIELDS] = jset_fields,
+		[RECIPE_BSET_FIELDS] = bset_fields,   [RECIPE_PRIO_FIELDS] = prio_fields,
+		[RECIPE_UUID_FIELDS] = uuid_fields,   [RECIPE_KEY_FIELDS] = key_fields,
+		[RECIPE_ENTRY_FIELDS] = entry_fields,
+	};
+
+	return tables[table][i].name;
+}
+
 /* ---- paths ---- */
 
 struct part {
@@ -441,8 +453,24 @@ static void write_bytes(const struct resolver *r, const char *text)
 			   r->field->bits);
 }
 
+bool recipe_field_find(struct recipe_build *build, const char *path,
+		       struct recipe_field_place *place)
+{
+	struct resolver r = { .build = build, .path = path, .rest = path };
+
+	if (!resolve(&r))
+		return false;
+	*place = (struct recipe_field_place){
+		.thing = r.thing,
+		.at_bytes = r.at_bytes + r.field->at,
+		.shift = r.field->shift,
+		.bits = r.field->kind <= FIELD_SECTORS ? r.field->bits : 8u * r.field->bits,
+	};
+	return true;
+}
+
 /* A structure whose own length no longer fits its place keeps the checksum it has. */
-static void mend(struct recipe_build *build, const struct recipe_thing *thing)
+void recipe_mend(struct recipe_build *build, const struct recipe_thing *thing)
 {
 	uint8_t *raw = malloc((size_t)thing->room_bytes);
 	uint64_t header_bytes = thing->kind == RECIPE_JSET ? 240 : 32;
@@ -490,6 +518,6 @@ bool recipe_field_write(struct recipe_build *build, unsigned int line, const cha
 	else
 		write_bytes(&r, value);
 	if (has_mending && !build->has_failed)
-		mend(build, r.thing);
+		recipe_mend(build, r.thing);
 	return !build->has_failed;
 }

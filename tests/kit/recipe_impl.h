@@ -270,6 +270,30 @@ bool recipe_place(struct recipe_build *build);
 bool recipe_index_base(struct recipe_build *build);
 /* recipe_damage.c */
 void recipe_damage(struct recipe_build *build);
+/* fields.c: the fields of a structure, and of what lies inside one. */
+enum recipe_field_table {
+	RECIPE_SUPER_FIELDS,
+	RECIPE_JSET_FIELDS,
+	RECIPE_BSET_FIELDS,
+	RECIPE_PRIO_FIELDS,
+	RECIPE_UUID_FIELDS,
+	RECIPE_KEY_FIELDS,
+	RECIPE_ENTRY_FIELDS,
+};
+/* Name of field i, NULL behind the last one. */
+const char *recipe_field_name(enum recipe_field_table table, size_t i);
+
+/* Where a field lies: bits from shift on in the bytes at at_bytes of the device of thing. */
+struct recipe_field_place {
+	const struct recipe_thing *thing;
+	uint64_t at_bytes;
+	unsigned int shift;
+	unsigned int bits; /* 1 to 64; of uuids and texts whole bytes, more than 64 */
+};
+bool recipe_field_find(struct recipe_build *build, const char *path,
+		       struct recipe_field_place *place);
+/* Makes the checksum of the structure right, as far as its own length fits its place. */
+void recipe_mend(struct recipe_build *build, const struct recipe_thing *thing);
 /* fields.c: one field by path. has_mending: mends the checksum of the structure afterwards. */
 bool recipe_field_write(struct recipe_build *build, unsigned int line, const char *path,
 			const char *value, bool has_mending);

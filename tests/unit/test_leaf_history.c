@@ -178,6 +178,45 @@ Test(leaf_history, a_leaf_with_an_older_version_has_lost_its_end)
 	cr_expect_eq(seen.extent[0].ptr, newer);
 }
 
+/* Entries 4 and 5 share a bucket: that the one is live proves that the other was not given up. */
+Test(leaf_history, a_leaf_without_a_key_in_between_has_lost_it)
+{
+	struct bcfmt_key keys[4];
+	uint64_t root;
+	uint32_t n = 0;
+
+	for (uint64_t seq = 1; seq <= 5; seq++)
+		if (seq != 4)
+			keys[n++] = set_kit_dirty(0, seq * 8, 8, place_of(seq));
+	root = set_kit_node(&kit, nth(0), keys, n);
+	set_kit_tables(&kit);
+	write_journal(root, 1, 6);
+	open_again();
+	cr_expect_eq(seen.lost_sectors, 8);
+	cr_expect_eq(seen.n_with_history, 1);
+	cr_expect_eq(seen.n_extent, 6);
+}
+
+/* Nothing moves data within a bucket: the key was changed. The journal has what it was. */
+Test(leaf_history, another_place_in_the_same_bucket_is_no_place)
+{
+	struct bcfmt_key key = set_kit_dirty(0, 8, 8, ptr_of(11) + (2 << 8));
+	uint64_t root = set_kit_node(&kit, nth(0), &key, 1);
+
+	set_kit_tables(&kit);
+	key = set_kit_dirty(0, 8, 8, ptr_of(11));
+	for (uint32_t i = 0; i < 2; i++) {
+		struct set_kit_jset jset = { .ring_index = 1, .sector = i, .seq = i + 1,
+					     .root_ptr = root, .keys = &key, .n_keys = !i };
+
+		set_kit_jset(&kit, &jset);
+	}
+	open_again();
+	cr_expect_eq(seen.lost_sectors, 8);
+	cr_assert_eq(seen.n_extent, 1);
+	cr_expect_eq(seen.extent[0].ptr, ptr_of(11));
+}
+
 /* A place that no entry knows: moving gc was there. */
 Test(leaf_history, a_moved_extent_is_not_lost)
 {

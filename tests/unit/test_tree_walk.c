@@ -218,6 +218,45 @@ Test(tree_walk, the_physical_order)
 	cr_expect_eq(seen.n_extent, 2);
 }
 
+static bcfmt_err count_lost(void *arg, const struct bcfmt_node_view *view,
+			    const struct bcfmt_extent *extents, size_t n_extents)
+{
+	size_t *n_lost = arg;
+
+	(void)extents;
+	*n_lost += view->is_lost_since;
+	cr_expect(!view->is_lost_since || !n_extents);
+	return BCFMT_OK;
+}
+
+/* The disk fails while it is read: what was there in the first walk is missed, not forgotten. */
+Test(tree_walk, a_leaf_that_cannot_be_read_again)
+{
+	struct bcfmt_dev_faults faults = { .fail_read = 1 };
+	struct bcfmt_dev *mem, *dying, *healthy;
+	struct bcfmt_tree_visitor counter = { .leaf = count_lost };
+	uint64_t last_sector = 0;
+	size_t n_lost = 0;
+
+	make_level_2();
+	open_tree(ptr_of(0), 2);
+	walk(false);
+	counter.arg = &n_lost;
+	cr_assert_eq(bcfmt_tree_range(tree, pos(0, 0), bcfmt_pos_max(), &counter), BCFMT_OK);
+	cr_expect_eq(n_lost, 0);
+	cr_assert_eq(bcfmt_dev_mem(kit.ctx, "dying", NULL, 1 << 20, &mem), BCFMT_OK);
+	cr_assert_eq(bcfmt_dev_faulty(kit.ctx, mem, &faults, &dying), BCFMT_OK);
+	healthy = kit.set->cache.dev;
+	kit.set->cache.dev = dying;
+	cr_assert_eq(bcfmt_tree_range(tree, pos(0, 0), bcfmt_pos_max(), &counter), BCFMT_OK);
+	cr_expect_gt(n_lost, 0);
+	cr_expect_eq(bcfmt_tree_physical(tree, pos(0, 0), bcfmt_pos_max(), on_placed, &last_sector),
+		     BCFMT_E_IO);
+	cr_expect_str_not_empty(bcfmt_ctx_fault(kit.ctx));
+	kit.set->cache.dev = healthy;
+	bcfmt_dev_free(dying);
+}
+
 /* After a split the old pointer stays at its key and a tombstone makes it stale. */
 Test(tree_walk, a_freed_child_is_not_followed)
 {

@@ -32,6 +32,11 @@ BCFMT_API bcfmt_err bcfmt_out_new(struct bcfmt_ctx *ctx, void *stream, unsigned 
 /* Flushes and frees; E_IO when any write failed. NULL is fine. */
 BCFMT_API bcfmt_err bcfmt_out_close(struct bcfmt_out *out);
 BCFMT_API bool bcfmt_out_is_json(const struct bcfmt_out *out);
+/*
+ * The first failure so far, which bcfmt_out_close() will return: E_IO, E_NOMEM. After one, text is
+ * cut; in JSON objects are missing, but those that are there are whole.
+ */
+BCFMT_API bcfmt_err bcfmt_out_error(const struct bcfmt_out *out);
 /* A line of text; nothing in JSON mode. */
 BCFMT_API void bcfmt_out_line(struct bcfmt_out *out, const char *fmt, ...) BCFMT_PRINTF(2, 3);
 

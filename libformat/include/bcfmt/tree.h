@@ -24,6 +24,8 @@ struct bcfmt_node_view {
 	const struct bcfmt_node_ref *ref;
 	const struct bcfmt_node *node;
 	struct bcfmt_bad_read bad;  /* sectors that could not be read are zero in the buffer */
+	/* Leaves, after walk_leaves(): it could be read whole then, and cannot now. */
+	bool is_lost_since;
 	bool is_disordered;         /* a bset is out of order: keys count in physical order */
 	uint32_t keys;              /* all keys of all usable bsets */
 	uint32_t skipped_backwards; /* keys that a debug kernel would complain of */
@@ -149,7 +151,7 @@ typedef bcfmt_err (*bcfmt_placed_fn)(void *arg, const struct bcfmt_extent *exten
 /*
  * Calls placed for the final extents that touch [lo, hi) in the order of their place on the
  * cache, stale ones included. Sorts in memory up to the context's limit, then in temporary files.
- * Gens must be final: walk_leaves() first.
+ * Gens must be final: walk_leaves() first. E_IO when a leaf that could be read then cannot now.
  */
 BCFMT_API bcfmt_err bcfmt_tree_physical(struct bcfmt_tree *tree, struct bcfmt_pos lo,
 					struct bcfmt_pos hi, bcfmt_placed_fn placed, void *arg);

@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* One run of a program with a fault, and what is left of it. */
+#ifndef FAULTS_SWEEP_H
+#define FAULTS_SWEEP_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "faults/faults.h"
+
+/* What a program does about a failure, by its contract. */
+struct program {
+	const char *name;
+	int failed;	 /* exit code, or bits of it, for what failed */
+	bool is_bits;	 /* it is a sum of bits */
+	int read_failed; /* what else may come of a read that fails: damage was found */
+	int cancelled;
+};
+
+#define FRESH_MAX 4u
+
+/* A file that the program writes to, put back before every run. */
+struct fresh {
+	const char *path;
+	char *bytes;
+	size_t len_bytes;
+};
+
+struct options {
+	const char *library; /* preloaded */
+	const char *output;  /* in the folder out/ of the working folder; NULL: none */
+	struct fresh fresh[FRESH_MAX];
+	size_t n_fresh;
+	char **argv;
+	const struct program *program;
+	bool is_json;
+	bool is_full;  /* every number, however many */
+	uint64_t step; /* only every so manieth: a sample */
+};
+
+/* Freed with result_clear(). */
+struct result {
+	int code; /* -1: ended by a signal, or out of time */
+	int signal;
+	char *out; /* what it printed; terminated */
+	size_t out_bytes;
+	char *err;
+	char *file; /* the output file; NULL: not there */
+	size_t file_bytes;
+	char *others;	    /* names in its folder besides, "" without any */
+	uint64_t fresh_sum; /* over what is in the files that are put back */
+	struct faults_shared faults;
+};
+
+/* Keeps what is in the file now. */
+void fresh_load(struct fresh *fresh, const char *path);
+
+/*
+ * Runs the program in the working folder with one fault; out_limit is how many bytes a file may
+ * have, stdout included, 0 for no limit. old_output is put under the name of the output before;
+ * NULL: nothing is there.
+ */
+void sweep_run(const struct options *options, const struct faults_shared *fault, uint64_t out_limit,
+	       const char *old_output, struct result *result);
+void result_clear(struct result *result);
+/* Code, texts and file are the same. */
+bool result_is_same(const struct result *a, const struct result *b);
+
+/*
+ * Holds a run with a fault against one without. NULL when all is as it has to be, else what is
+ * wrong; static or in buf.
+ */
+const char *sweep_judge(const struct options *options, const struct result *whole,
+			const struct result *result, const char *old_output, char buf[256]);
+
+#endif

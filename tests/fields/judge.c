@@ -1,0 +1,172 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What nothing on the devices can prove. A change is excused by what it is, never by its name: each
+ * rule says why the changed set is one that a kernel could have left.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include <bcfmt/jset.h>
+#include <bcfmt/key.h>
+
+#include "base/bytes.h"
+#include "base/checked.h"
+#include "fields/fields.h"
+
+#define EXCUSE_TORN "the newest entry does not verify any more: so does one that a power cut tore"
+#define EXCUSE_ENTRY \
+	"another key in an entry to replay: nothing else has the keys of an entry before a node does"
+#define EXCUSE_CLEANED "a leaf's key is clean now: writeback leaves it like that"
+#define EXCUSE_MOVED "a leaf's key points to another bucket now: moving gc leaves it like that"
+#define EXCUSE_FORGOTTEN "another key in a leaf, and no entry that is left in the ring knows it"
+
+#define EXCUSE_SEQ \
+	"a bset with another seq: where it changes a node ends, and what follows is of an older one"
+
+struct excuser {
+	struct recipe_build *build;
+	const struct change *change;
+	struct bcfmt_key before; /* the key that a change lies in */
+	struct bcfmt_key after;
+};
+
+static const struct recipe_thing *newest_jset(const struct recipe_build *build)
+{
+	const struct recipe_thing *newest = NULL;
+
+	for (size_t i = 0; i < build->things.n; i++) {
+		const struct recipe_thing *thing =
+			VEC_AT(&build->things, const struct recipe_thing, i);
+
+		if (thing->kind == RECIPE_JSET && (!newest || thing->number > newest->number))
+			newest = thing;
+	}
+	return newest;
+}
+
+/* Decodes an entry with the change in it, when change is not NULL; *buf is freed by the caller. */
+static bool load_jset(struct recipe_build *build, const struct recipe_thing *thing,
+		      const struct change *change, struct bcfmt_jset *jset, uint8_t **buf)
+{
+	size_t len_bytes = (size_t)min_u64(thing->room_bytes, 1u << 20);
+	bool is_good;
+
+	*buf = malloc(len_bytes);
+	if (!*buf)
+		return false;
+	if (change)
+		change_apply(build, change);
+	is_good = recipe_image_read(build, thing->device, thing->at_bytes, *buf, len_bytes) &&
+		  bcfmt_jset_decode(&build->geo, *buf, len_bytes, jset) == BCFMT_JSET_OK;
+	if (change)
+		change_undo(build, change);
+	return is_good;
+}
+
+/* The key before the change and after it; false when the change is in none. */
+static bool load_key(struct excuser *e)
+{
+	char path[FIELD_PATH_BYTES];
+	struct recipe_field_place place;
+	uint8_t raw[24];
+	char *dot;
+
+	if (!strstr(e->change->path, ".key["))
+		return false;
+	memcpy(path, e->change->path, sizeof(path));
+	dot = strrchr(path, '.');
+	strcpy(dot, ".high");
+	if (!recipe_field_find(e->build, path, &place) ||
+	    !recipe_image_read(e->build, place.thing->device, place.at_bytes, raw, sizeof(raw)))
+		return false;
+	bcfmt_key_decode(raw, 3, &e->before);
+	memcpy(raw + (e->change->at_bytes - place.at_bytes), e->change->after,
+	       min_u64(e->change->len_bytes, sizeof(raw)));
+	return bcfmt_key_decode(raw, 3, &e->after);
+}
+
+/* The ring has a key that put a sector of the old one where that has it. */
+static bool is_in_ring(struct excuser *e)
+{
+	uint64_t start = bcfmt_key_start_sector(&e->before);
+	bool is_there = false;
+
+	for (size_t i = 0; i < e->build->things.n && !is_there; i++) {
+		const struct recipe_thing *thing =
+			VEC_AT(&e->build->things, const struct recipe_thing, i);
+		struct bcfmt_jset jset;
+		struct bcfmt_key_iter it;
+		struct bcfmt_key key;
+		uint8_t *buf;
+
+		if (thing->kind != RECIPE_JSET)
+			continue;
+		if (!load_jset(e->build, thing, NULL, &jset, &buf)) {
+			free(buf);
+			continue;
+		}
+		it = bcfmt_key_iter_init(jset.keys, jset.keys_field);
+		while (bcfmt_key_iter_next(&it, &key) && !is_there)
+			is_there = bcfmt_key_inode(&key) == bcfmt_key_inode(&e->before) &&
+				   bcfmt_key_start_sector(&key) < e->before.low &&
+				   key.low > start && bcfmt_key_has_data(&key) &&
+				   key.ptr - (bcfmt_key_start_sector(&key) << 8) ==
+					   e->before.ptr - (start << 8);
+		free(buf);
+	}
+	return is_there;
+}
+
+static const char *excuse_jset(struct excuser *e)
+{
+	const struct recipe_thing *newest = newest_jset(e->build);
+	struct bcfmt_jset jset;
+	bool is_good;
+	uint64_t last_seq;
+	uint8_t *buf;
+
+	is_good = load_jset(e->build, newest, e->change, &jset, &buf);
+	free(buf);
+	if (e->change->thing == newest && !is_good)
+		return EXCUSE_TORN;
+	is_good = load_jset(e->build, newest, NULL, &jset, &buf);
+	last_seq = jset.last_seq;
+	free(buf);
+	/* Fewer keys of an entry are other keys, too. */
+	if (is_good && e->change->is_mended && e->change->thing->number >= last_seq &&
+	    (load_key(e) || e->change->at_bytes == e->change->thing->at_bytes + 28))
+		return EXCUSE_ENTRY;
+	return NULL;
+}
+
+static const char *excuse_bset(struct excuser *e)
+{
+	struct bcfmt_key cleaned;
+
+	if (!e->change->is_mended)
+		return NULL;
+	if (e->change->at_bytes == e->change->thing->at_bytes + 16)
+		return EXCUSE_SEQ;
+	if (!load_key(e))
+		return NULL;
+	cleaned = e->before;
+	cleaned.high &= ~(1ull << 36);
+	if (bcfmt_key_is_dirty(&e->before) && cleaned.high == e->after.high &&
+	    cleaned.low == e->after.low && cleaned.ptr == e->after.ptr)
+		return EXCUSE_CLEANED;
+	if (e->before.high == e->after.high && e->before.low == e->after.low &&
+	    bcfmt_key_has_data(&e->after) &&
+	    bcfmt_ptr_bucket(&e->build->geo, e->before.ptr) !=
+		    bcfmt_ptr_bucket(&e->build->geo, e->after.ptr))
+		return EXCUSE_MOVED;
+	return is_in_ring(e) ? NULL : EXCUSE_FORGOTTEN;
+}
+
+const char *change_excuse(struct recipe_build *build, const struct change *change)
+{
+	struct excuser e = { .build = build, .change = change };
+
+	if (change->thing->kind == RECIPE_JSET)
+		return excuse_jset(&e);
+	return change->thing->kind == RECIPE_BSET ? excuse_bset(&e) : NULL;
+}

@@ -1,0 +1,171 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * A whole set in memory (memory.h), opened, checked, walked and shown. Twice, with another number
+ * of threads and another limit of memory, it says the same; while an allocation fails it says so or
+ * says the same; while reads fail it never looks safer than it is.
+ */
+#undef NDEBUG
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <bcfmt/dev.h>
+
+#include "base/bytes.h"
+#include "fuzz/check_set.h"
+#include "fuzz/faults.h"
+#include "fuzz/fuzz.h"
+#include "fuzz/memory.h"
+
+#define SPILL_BYTES 1u /* the library takes the least that it can do with */
+
+/* One with a thread and much memory, one with several and as little as there can be. */
+static struct bcfmt_ctx *ctxs[2];
+
+int LLVMFuzzerInitialize(int *argc, char ***argv)
+{
+	struct bcfmt_ctx_params params = { .threads = 1 };
+
+	(void)argc;
+	(void)argv;
+	assert(bcfmt_ctx_new(&params, &ctxs[0]) == BCFMT_OK);
+	params.threads = 3;
+	params.max_bytes = SPILL_BYTES;
+	params.tmp_dir = "/tmp";
+	assert(bcfmt_ctx_new(&params, &ctxs[1]) == BCFMT_OK);
+	return 0;
+}
+
+size_t LLVMFuzzerCustomMutator(uint8_t *input, size_t input_bytes, size_t input_max,
+			       unsigned int seed)
+{
+	return memory_mutate(input, input_bytes, input_max, seed);
+}
+
+struct memory {
+	struct memory_head head;
+	struct memory_piece *pieces;
+	uint32_t n;
+	uint8_t *input; /* a copy: pieces are not written to, but not const either */
+};
+
+static size_t device_bytes(const struct memory *memory, uint32_t device)
+{
+	return (size_t)(device ? memory->head.backing_sectors : memory->head.cache_sectors) * 512;
+}
+
+static bool memory_open(struct memory *memory, const uint8_t *input, size_t input_bytes)
+{
+	memset(memory, 0, sizeof(*memory));
+	if (!memory_head(input, input_bytes, &memory->head))
+		return false;
+	memory->input = malloc(input_bytes);
+	memory->pieces = calloc(MEMORY_PIECES_MAX, sizeof(*memory->pieces));
+	assert(memory->input && memory->pieces);
+	memcpy(memory->input, input, input_bytes);
+	memory->n = memory_pieces(memory->input, input_bytes, memory->pieces);
+	return true;
+}
+
+static void memory_close(struct memory *memory)
+{
+	free(memory->input);
+	free(memory->pieces);
+}
+
+static struct bcfmt_dev *make_device(struct bcfmt_ctx *ctx, const struct memory *memory,
+				     uint32_t device, uint16_t fail_read)
+{
+	struct bcfmt_dev_faults faults = {
+		.fail_read = fail_read & ~FAULTS_ONCE,
+		.once = fail_read & FAULTS_ONCE,
+	};
+	size_t len_bytes = device_bytes(memory, device);
+	struct bcfmt_dev *mem, *dev;
+
+	assert(bcfmt_dev_mem(ctx, device ? "backing" : "cache", NULL, len_bytes, &mem) == BCFMT_OK);
+	for (uint32_t i = 0; i < memory->n; i++) {
+		const struct memory_piece *piece = &memory->pieces[i];
+		size_t at = (size_t)piece->sector * 512;
+
+		if (piece->device != device || at >= len_bytes)
+			continue;
+		assert(bcfmt_dev_write(mem, at, piece->bytes,
+				       piece->len_bytes < len_bytes - at
+					       ? piece->len_bytes
+					       : len_bytes - at) == BCFMT_OK);
+	}
+	assert(bcfmt_dev_faulty(ctx, mem, &faults, &dev) == BCFMT_OK);
+	return dev;
+}
+
+/* Checks the set while an allocation or a read fails. True when an allocation did. */
+static bool run(struct bcfmt_ctx *ctx, const struct memory *memory, uint16_t fail_alloc,
+		uint16_t fail_read, struct checked *out)
+{
+	uint32_t failing = memory->head.flags & MEMORY_FLAG_BACKING ? 1 : 0;
+	uint32_t level = memory->head.flags & MEMORY_FLAG_LEVEL;
+	uint32_t page_bytes = memory->head.flags & MEMORY_FLAG_PAGE_16K ? 16384 : 4096;
+	struct bcfmt_dev *devs[1 + MEMORY_BACKING_MAX];
+	uint32_t n = 1 + memory->head.n_backing;
+	bool has_failed;
+
+	for (uint32_t i = 0; i < n; i++)
+		devs[i] = make_device(ctx, memory, i, i == failing ? fail_read : 0);
+	faults_arm(fail_alloc);
+	check_set(ctx, devs, n, level > BCFMT_LEVEL_DATA ? BCFMT_LEVEL_QUICK : level, page_bytes,
+		  out);
+	has_failed = faults_disarm();
+	for (uint32_t i = 0; i < n; i++)
+		bcfmt_dev_free(devs[i]);
+	return has_failed;
+}
+
+static void assert_same(const struct checked *a, const struct checked *b)
+{
+	assert(!strcmp(a->json, b->json));
+}
+
+static void check_faults(const struct memory *memory, struct bcfmt_ctx *ctx,
+			 const struct checked *whole)
+{
+	struct checked failed;
+	bool has_failed = run(ctx, memory, memory->head.fail_alloc, memory->head.fail_read, &failed);
+
+	if (failed.err) {
+		assert(has_failed);
+		assert(failed.err == BCFMT_E_NOMEM || failed.err == BCFMT_E_SYSTEM);
+	} else if (memory->head.fail_read) {
+		assert_not_safer(&failed, whole);
+	} else {
+		assert_same(&failed, whole);
+	}
+	checked_clear(&failed);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *input, size_t input_bytes)
+{
+	struct checked whole, again;
+	struct bcfmt_ctx *ctx;
+	struct memory memory;
+
+	if (!memory_open(&memory, input, input_bytes))
+		return 0;
+	ctx = ctxs[(memory.head.flags & MEMORY_FLAG_THREADS) != 0];
+	run(ctx, &memory, 0, 0, &whole);
+	if (whole.err) {
+		/* Two caches, or two backing devices with one uuid: a superblock can say so. */
+		assert(whole.err == BCFMT_E_ARG && !whole.is_opened);
+	} else if (memory.head.fail_alloc || memory.head.fail_read) {
+		check_faults(&memory, ctx, &whole);
+	} else {
+		run(ctxs[!(memory.head.flags & MEMORY_FLAG_THREADS)], &memory, 0, 0, &again);
+		assert(!again.err);
+		assert_same(&whole, &again);
+		checked_clear(&again);
+	}
+	checked_clear(&whole);
+	memory_close(&memory);
+	return 0;
+}
