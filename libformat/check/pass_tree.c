@@ -40,7 +40,6 @@ static bcfmt_err check_child(void *arg, const struct bcfmt_node_ref *parent,
 
 	if (err)
 		return err;
-	ck->is_doubtful = true;
 	bcfmt_key_text(text, key);
 	switch (fault) {
 	case BCFMT_CHILD_OK:
@@ -174,6 +173,8 @@ static bcfmt_err walk_leaves(struct check *ck)
 				    BCFMT_P_EXTENT_IN_JOURNAL + 1);
 		bcfmt_report_forget(ck->report, BCFMT_P_NODE_LOST_KEYS,
 				    BCFMT_P_NODE_LOST_KEYS + 1);
+		bcfmt_report_forget(ck->report, BCFMT_P_LEAF_DOUBTFUL,
+				    BCFMT_P_LEAF_DOUBTFUL + 1);
 		bcfmt_report_forget(ck->report, BCFMT_P_EXTENT_PAST_DEVICE,
 				    BCFMT_P_EXTENT_BEFORE_DATA + 1);
 		memset(&ck->on_cache[BCFMT_P_EXTENT_STALE_DIRTY], 0,

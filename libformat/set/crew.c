@@ -28,6 +28,8 @@ void worker_clear(struct worker *worker)
 	leaf_scratch_clear(&worker->journal);
 	vec_free(&worker->replay);
 	vec_free(&worker->ranges);
+	vec_free(&worker->words);
+	vec_free(&worker->doubts);
 }
 
 static void crew_fail(struct crew *crew, bcfmt_err err)

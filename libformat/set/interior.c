@@ -144,6 +144,8 @@ static bcfmt_err push_gap(struct level *level, const struct bcfmt_node_ref *pare
 		if (err)
 			return err;
 	}
+	if (tree_add_region(level->tree, lo, hi))
+		return BCFMT_E_NOMEM;
 	ref = vec_push(&level->below, sizeof(*ref));
 	if (!ref)
 		return BCFMT_E_NOMEM;
@@ -151,12 +153,25 @@ static bcfmt_err push_gap(struct level *level, const struct bcfmt_node_ref *pare
 	return BCFMT_OK;
 }
 
+/* What a child that cannot be followed leaves open; of a twin, what is in which of the two. */
+static bcfmt_err add_child_region(struct level *level, const struct bcfmt_node_ref *parent,
+				  enum bcfmt_child_fault fault, struct bcfmt_pos before,
+				  struct bcfmt_pos lo, struct bcfmt_pos hi)
+{
+	if (fault == BCFMT_CHILD_DUPLICATE)
+		return tree_add_region(level->tree, before, lo);
+	/* Its place in the order is as wrong as the key may be. */
+	if (bcfmt_pos_cmp(lo, hi) >= 0)
+		return tree_add_region(level->tree, parent->lo, parent->hi);
+	return tree_add_region(level->tree, lo, hi);
+}
+
 /* Appends the children of one node to the next level. */
 static bcfmt_err take_children(struct level *level, const struct bcfmt_node_ref *parent)
 {
 	struct bcfmt_set *set = level->tree->set;
 	const struct child_key *child = level->keys.items;
-	struct bcfmt_pos lo = parent->lo;
+	struct bcfmt_pos lo = parent->lo, before = parent->lo;
 
 	if (level->keys.n > 1)
 		qsort(level->keys.items, level->keys.n, sizeof(*child), child_cmp);
@@ -181,6 +196,8 @@ static bcfmt_err take_children(struct level *level, const struct bcfmt_node_ref 
 		err = report_child(level->visitor, parent, key, fault, key_fault);
 		if (err)
 			return err;
+		if (fault && add_child_region(level, parent, fault, before, lo, hi))
+			return BCFMT_E_NOMEM;
 		if (fault)
 			continue;
 		ref = vec_push(&level->below, sizeof(*ref));
@@ -191,6 +208,7 @@ static bcfmt_err take_children(struct level *level, const struct bcfmt_node_ref 
 						.hi = hi,
 						.sectors = bcfmt_key_sectors(key),
 						.level = (uint8_t)(parent->level - 1) };
+		before = lo;
 		lo = hi;
 	}
 	return push_gap(level, parent, lo, parent->hi, parent->sectors != 0);
@@ -211,6 +229,8 @@ static bcfmt_err descend(struct level *level, struct worker *worker, size_t inde
 	if (ref->sectors) {
 		level->tree->n_interior++;
 		err = ref_read(level->tree->set, worker, ref, &view);
+		if (!err && (view.node->fault || view.bad.sectors || view.is_overrun))
+			err = tree_add_region(level->tree, ref->lo, ref->hi);
 		if (!err && view.bad.sectors && !level->has_bad[index] && visitor->node)
 			err = visitor->node(visitor->arg, &view);
 		if (!err)
@@ -280,8 +300,10 @@ bcfmt_err interior_walk(struct bcfmt_tree *tree, const struct bcfmt_tree_visitor
 		return BCFMT_E_NOMEM;
 	*slot = root;
 	/* Without a root there is one leaf-level gap over the whole key space. */
-	if (!root.sectors)
+	if (!root.sectors) {
 		slot->level = 0;
+		err = tree_add_region(tree, root.lo, root.hi);
+	}
 	for (unsigned int height = slot->level; !err && height > 0; height--) {
 		struct level level = {
 			.tree = tree, .visitor = visitor, .refs = refs.items, .n_refs = refs.n

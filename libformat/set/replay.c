@@ -117,6 +117,11 @@ static size_t begin_of(const struct bcfmt_set *set, bool with_history)
 	return with_history && history < window ? history : window;
 }
 
+size_t replay_history_begin(const struct bcfmt_set *set)
+{
+	return history_begin(&set->journal, set->newest_index);
+}
+
 bool replay_has_history(const struct bcfmt_set *set)
 {
 	return set->has_newest && !set->histories.is_found &&
