@@ -87,6 +87,18 @@ static void doubt_range(struct export_dump *ed, struct bcfmt_pos lo, struct bcfm
 		lost_add(&ed->lost, why, start, end - start);
 }
 
+/* Two nodes for one range: what is doubtful then is not for a leaf to tell. */
+static void doubt_twins(struct export_dump *ed)
+{
+	for (size_t i = 0; i < ed->walk.n_hurts; i++) {
+		const struct hurt *hurt = &ed->walk.hurts[i];
+
+		if (hurt->why == HURT_CHILD && hurt->child_fault == BCFMT_CHILD_DUPLICATE)
+			doubt_range(ed, hurt->lo, hurt->hi, LOST_LEAF);
+	}
+	lost_flush(&ed->lost);
+}
+
 static bcfmt_err see_leaf(void *arg, const struct bcfmt_node_view *view,
 			  const struct bcfmt_extent *extents, size_t n_extents)
 {
@@ -173,6 +185,7 @@ static bcfmt_err copy_volume(struct export_dump *ed)
 	walk_tell_gaps(&ed->walk);
 	if (doubt_tell(&ed->walk, ed->report))
 		ed->walk.is_damaged = true;
+	doubt_twins(ed);
 	err = bcfmt_tree_range(ed->walk.tree, ed->walk.lo, ed->walk.hi, &visitor);
 	if (!err)
 		err = copy_finish(&ed->copy);

@@ -100,7 +100,9 @@ static bcfmt_err see_child(void *arg, const struct bcfmt_node_ref *parent,
 		.level = (uint8_t)(parent && parent->level ? parent->level - 1 : 0),
 		.child_fault = fault,
 		.key_fault = key_fault,
-		.is_proved = !walk->on_node,
+		/* Of the range it is known later what is proved, but not which of two is the newer. */
+		.is_proved = !walk->on_node && fault != BCFMT_CHILD_DUPLICATE &&
+			     !bcfmt_key_is_zero_pos(key),
 	};
 
 	if (!parent) {

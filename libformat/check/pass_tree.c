@@ -40,6 +40,8 @@ static bcfmt_err check_child(void *arg, const struct bcfmt_node_ref *parent,
 
 	if (err)
 		return err;
+	/* Of the range of any other the leaves tell that. */
+	ck->is_doubtful |= fault == BCFMT_CHILD_DUPLICATE || bcfmt_key_is_zero_pos(key);
 	bcfmt_key_text(text, key);
 	switch (fault) {
 	case BCFMT_CHILD_OK:

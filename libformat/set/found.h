@@ -16,12 +16,13 @@ enum found_kind { FOUND_NOTHING, FOUND_NODE, FOUND_PRIO };
 /* A node whose first bset is whole. */
 struct found_node {
 	uint64_t ptr;
-	struct bcfmt_pos first; /* leaves: keys begin at or after it ... */
-	struct bcfmt_pos last;  /* ... and end at or before it */
-	uint32_t keys;          /* of a size, and of no size 0 */
+	/* The range that its keys reach over, or that an interior node gave it. */
+	struct bcfmt_pos first;
+	struct bcfmt_pos last;
+	uint32_t keys; /* of a size, and of no size 0 */
 	uint8_t level;
-	bool is_named;          /* an interior node that was found names it */
-	bool is_old_root;       /* an entry before the newest names it as the root */
+	bool is_named;	  /* an interior node that was found names it */
+	bool is_old_root; /* an entry before the newest names it as the root */
 };
 
 /* A prio set with a right checksum. */
@@ -35,7 +36,7 @@ struct found_prio {
 struct found {
 	struct vec nodes; /* struct found_node by place */
 	struct vec prios; /* struct found_prio by place */
-	uint8_t *kinds;   /* enum found_kind, one a bucket */
+	uint8_t *kinds;	  /* enum found_kind, one a bucket */
 };
 
 /* Searches the cache; fills set->found unless it is there. E_NOMEM, E_CANCELLED. */

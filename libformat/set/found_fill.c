@@ -51,7 +51,7 @@ bcfmt_err tree_add_region(struct bcfmt_tree *tree, struct bcfmt_pos lo, struct b
 	return BCFMT_OK;
 }
 
-/* Sorts the regions and joins those that touch. */
+/* Sorts the regions and joins those that overlap. */
 static void join_regions(struct vec *regions)
 {
 	struct bcfmt_span *region = regions->items;
@@ -60,7 +60,7 @@ static void join_regions(struct vec *regions)
 	if (regions->n > 1)
 		qsort(region, regions->n, sizeof(*region), span_cmp);
 	for (size_t i = 0; i < regions->n; i++) {
-		if (!n || bcfmt_pos_cmp(region[n - 1].hi, region[i].lo) < 0)
+		if (!n || bcfmt_pos_cmp(region[n - 1].hi, region[i].lo) <= 0)
 			region[n++] = region[i];
 		else if (bcfmt_pos_cmp(region[n - 1].hi, region[i].hi) < 0)
 			region[n - 1].hi = region[i].hi;
@@ -115,11 +115,10 @@ static bcfmt_err rank_candidates(struct fill *fill)
 	if (!ranked)
 		return BCFMT_E_NOMEM;
 	for (uint32_t i = 0; i < fill->candidates.n; i++)
-		ranked[i] = (struct ranked){
-			(is_younger(fill->tree->set, candidate[i].node) ? 2u : 0u) +
-				(candidate[i].node->is_named ? 1u : 0u),
-			i
-		};
+		ranked[i] = (struct ranked){ (is_younger(fill->tree->set, candidate[i].node) ? 2u
+											     : 0u) +
+						     (candidate[i].node->is_named ? 1u : 0u),
+					     i };
 	qsort(ranked, fill->candidates.n, sizeof(*ranked), ranked_cmp);
 	for (uint32_t i = 0; i < fill->candidates.n; i++)
 		candidate[ranked[i].index].rank = i;
@@ -183,8 +182,8 @@ static void drop_old_roots(struct fill *fill)
 	}
 	fill->candidates.n = n;
 	for (size_t i = 0; i < n; i++) {
-		for (size_t j = i + 1;
-		     j < n && bcfmt_pos_cmp(candidate[j].lo, candidate[i].hi) < 0; j++)
+		for (size_t j = i + 1; j < n && bcfmt_pos_cmp(candidate[j].lo, candidate[i].hi) < 0;
+		     j++)
 			if (!is_younger(set, candidate[i].node) &&
 			    !is_younger(set, candidate[j].node)) {
 				fill->has_conflict = true;
@@ -249,8 +248,8 @@ static bcfmt_err push_ref(struct fill *fill, const struct found_node *node, stru
 			  struct bcfmt_pos hi, bool is_proved)
 {
 	struct bcfmt_node_ref *last =
-		fill->leaves.n ? VEC_AT(&fill->leaves, struct bcfmt_node_ref, fill->leaves.n - 1) :
-				 NULL;
+		fill->leaves.n ? VEC_AT(&fill->leaves, struct bcfmt_node_ref, fill->leaves.n - 1)
+			       : NULL;
 	struct bcfmt_set *set = fill->tree->set;
 	struct bcfmt_node_ref *ref;
 
@@ -264,8 +263,9 @@ static bcfmt_err push_ref(struct fill *fill, const struct found_node *node, stru
 	ref = vec_push(&fill->leaves, sizeof(*ref));
 	if (!ref)
 		return BCFMT_E_NOMEM;
-	*ref = (struct bcfmt_node_ref){ .lo = lo, .hi = hi, .is_found = true,
-					.is_proved = is_proved };
+	*ref = (struct bcfmt_node_ref){
+		.lo = lo, .hi = hi, .is_found = true, .is_proved = is_proved
+	};
 	if (!node)
 		return BCFMT_OK;
 	ref->ptr = node->ptr;
@@ -274,12 +274,12 @@ static bcfmt_err push_ref(struct fill *fill, const struct found_node *node, stru
 }
 
 /* A position that no leaf's keys reach: in a whole tree it belongs to a leaf beside it. */
-static bcfmt_err push_between(struct fill *fill, const struct found_node *next,
-			      struct bcfmt_pos lo, struct bcfmt_pos hi, bool is_proved)
+static bcfmt_err push_between(struct fill *fill, const struct found_node *next, struct bcfmt_pos lo,
+			      struct bcfmt_pos hi, bool is_proved)
 {
 	struct bcfmt_node_ref *last =
-		fill->leaves.n ? VEC_AT(&fill->leaves, struct bcfmt_node_ref, fill->leaves.n - 1) :
-				 NULL;
+		fill->leaves.n ? VEC_AT(&fill->leaves, struct bcfmt_node_ref, fill->leaves.n - 1)
+			       : NULL;
 
 	if (!is_proved || next)
 		return push_ref(fill, is_proved ? next : NULL, lo, hi, is_proved);
@@ -303,7 +303,8 @@ static bcfmt_err sweep(struct fill *fill, const struct bcfmt_span *region, bool 
 		struct bcfmt_pos next = region->hi;
 		const struct candidate *top = NULL;
 
-		for (; !err && i < fill->candidates.n && bcfmt_pos_cmp(candidate[i].lo, at) <= 0; i++)
+		for (; !err && i < fill->candidates.n && bcfmt_pos_cmp(candidate[i].lo, at) <= 0;
+		     i++)
 			err = heap_push(fill, i);
 		while (fill->heap.n &&
 		       bcfmt_pos_cmp(candidate[*VEC_AT(&fill->heap, size_t, 0)].hi, at) <= 0)
@@ -320,7 +321,7 @@ static bcfmt_err sweep(struct fill *fill, const struct bcfmt_span *region, bool 
 			err = push_ref(fill, top->node, at, next, is_proved);
 		else
 			err = push_between(fill, i < fill->candidates.n ? candidate[i].node : NULL,
-					   at, next, is_proved);
+					   at, next, is_proved && fill->has_all);
 		at = next;
 	}
 	return err;
@@ -332,8 +333,7 @@ static void mark_nodes(struct fill *fill)
 	struct bcfmt_set *set = fill->tree->set;
 
 	for (size_t i = 0; i < fill->leaves.n; i++) {
-		const struct bcfmt_node_ref *ref =
-			VEC_AT(&fill->leaves, struct bcfmt_node_ref, i);
+		const struct bcfmt_node_ref *ref = VEC_AT(&fill->leaves, struct bcfmt_node_ref, i);
 		struct bcfmt_bucket *at = &set->buckets[bcfmt_ptr_bucket(&set->geo, ref->ptr)];
 
 		if (!ref->is_found || !ref->sectors)
@@ -354,7 +354,7 @@ static bcfmt_err fill_region(struct fill *fill, const struct bcfmt_span *region)
 	if (err)
 		return err;
 	drop_old_roots(fill);
-	return sweep(fill, region, is_proved && fill->has_all && !fill->has_conflict);
+	return sweep(fill, region, is_proved && !fill->has_conflict);
 }
 
 /* ---- the leaves that the tree knows, without what lies in regions ---- */

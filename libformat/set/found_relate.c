@@ -55,8 +55,7 @@ static struct found_node *child_of(const struct bcfmt_set *set, const struct bcf
 }
 
 /* A node of unknown level gets that of its children, once that is known. */
-static void find_level(struct bcfmt_set *set, const struct bcfmt_node *raw,
-		       struct found_node *node)
+static void find_level(struct bcfmt_set *set, const struct bcfmt_node *raw, struct found_node *node)
 {
 	struct bcfmt_node_iter it = bcfmt_node_iter_init(raw);
 	struct bcfmt_key key;
@@ -71,21 +70,75 @@ static void find_level(struct bcfmt_set *set, const struct bcfmt_node *raw,
 	}
 }
 
-static void name_children(struct bcfmt_set *set, const struct bcfmt_node *raw,
-			  const struct found_node *node)
+static int pos_cmp(const void *a, const void *b)
+{
+	return bcfmt_pos_cmp(*(const struct bcfmt_pos *)a, *(const struct bcfmt_pos *)b);
+}
+
+/* The positions of all keys of an interior node, sorted. */
+static bcfmt_err take_ends(const struct bcfmt_node *raw, struct vec *ends)
+{
+	struct bcfmt_node_iter it = bcfmt_node_iter_init(raw);
+	struct bcfmt_key key;
+
+	ends->n = 0;
+	while (bcfmt_node_iter_next(&it, &key)) {
+		struct bcfmt_pos *slot;
+
+		if (bcfmt_key_is_zero_pos(&key) || !bcfmt_key_sectors(&key))
+			continue;
+		slot = vec_push(ends, sizeof(*slot));
+		if (!slot)
+			return BCFMT_E_NOMEM;
+		*slot = bcfmt_key_end(&key);
+	}
+	if (ends->n > 1)
+		qsort(ends->items, ends->n, sizeof(struct bcfmt_pos), pos_cmp);
+	return BCFMT_OK;
+}
+
+/*
+ * The range of a node does not change while it lives: it begins where the key before its own ends.
+ * Keys that came in between before its time or after it only make the range smaller here.
+ */
+static void widen(struct found_node *child, struct bcfmt_pos hi, const struct vec *ends)
+{
+	const struct bcfmt_pos *end = ends->items;
+	size_t low = 0, high = ends->n;
+
+	while (low < high) {
+		size_t mid = low + (high - low) / 2;
+
+		if (bcfmt_pos_cmp(end[mid], hi) < 0)
+			low = mid + 1;
+		else
+			high = mid;
+	}
+	if (low && bcfmt_pos_cmp(end[low - 1], child->first) < 0)
+		child->first = end[low - 1];
+	if (bcfmt_pos_cmp(hi, child->last) > 0)
+		child->last = hi;
+}
+
+static bcfmt_err name_children(struct bcfmt_set *set, const struct bcfmt_node *raw,
+			       const struct found_node *node, struct vec *ends)
 {
 	struct bcfmt_node_iter it = bcfmt_node_iter_init(raw);
 	bool is_current = found_is_current(set, node->ptr);
 	struct bcfmt_key key;
+	bcfmt_err err = take_ends(raw, ends);
 
-	while (bcfmt_node_iter_next(&it, &key)) {
+	while (!err && bcfmt_node_iter_next(&it, &key)) {
 		struct found_node *child = child_of(set, &key);
 
-		if (child && child->level + 1 == node->level)
+		if (child && child->level + 1 == node->level) {
 			child->is_named = true;
+			widen(child, bcfmt_key_end(&key), ends);
+		}
 		if (is_current && bcfmt_key_sectors(&key) && bcfmt_key_ptr_count(&key))
 			set_raise_gen(set, key.ptr);
 	}
+	return err;
 }
 
 /* Trees are at most so high; a level is found in each round. */
@@ -95,6 +148,7 @@ bcfmt_err found_relate(struct bcfmt_set *set)
 {
 	struct vec *nodes = &set->found->nodes;
 	struct node_reader reader;
+	struct vec ends = { 0 };
 	bool has_more = true;
 	bcfmt_err err = BCFMT_OK;
 
@@ -123,8 +177,9 @@ bcfmt_err found_relate(struct bcfmt_set *set)
 		err = node_read(&reader, set->cache.dev, &set->geo, node->ptr,
 				set->geo.node_sectors);
 		if (!err)
-			name_children(set, &reader.node, node);
+			err = name_children(set, &reader.node, node, &ends);
 	}
+	vec_free(&ends);
 	node_reader_clear(&reader);
 	return err;
 }
@@ -157,6 +212,13 @@ bool found_proved_seq(const struct bcfmt_set *set, uint64_t *seq)
 		return false;
 	*seq = journal->entries[at].last_seq;
 	return *seq >= journal->entries[begin].seq;
+}
+
+/* It was given up, or it is known what it is. An empty one says nothing of any range. */
+static bool is_known(const struct bcfmt_set *set, const struct found_node *node)
+{
+	return !node->keys || node->level != FOUND_LEVEL_UNKNOWN ||
+	       !found_is_current(set, node->ptr);
 }
 
 /* It looks like a uuid table: at least one entry is one of the set's, none is impossible. */
@@ -196,8 +258,12 @@ bcfmt_err found_has_all(struct bcfmt_set *set, bool *has_all)
 		const struct bcfmt_bucket *bucket = &set->buckets[i];
 
 		if (bucket->prio != PRIO_METADATA || bucket->use & BCFMT_USE_METADATA ||
-		    set->found->kinds[i] != FOUND_NOTHING)
+		    set->found->kinds[i] == FOUND_PRIO)
 			continue;
+		if (set->found->kinds[i] == FOUND_NODE) {
+			*has_all = is_known(set, found_node_at(set, i));
+			continue;
+		}
 		if (!entries)
 			entries = calloc(set->n_uuids, sizeof(*entries));
 		err = entries ? is_uuid_table(set, i, entries, has_all) : BCFMT_E_NOMEM;

@@ -66,8 +66,8 @@ static bcfmt_err take_node(struct search *search, uint64_t ptr)
 {
 	struct bcfmt_set *set = search->set;
 	struct found_node *slot;
-	bcfmt_err err = node_read(&search->reader, set->cache.dev, &set->geo, ptr,
-				  set->geo.node_sectors);
+	bcfmt_err err =
+		node_read(&search->reader, set->cache.dev, &set->geo, ptr, set->geo.node_sectors);
 
 	if (err)
 		return err;
@@ -90,7 +90,8 @@ static bcfmt_err take_prio(struct search *search, const struct scan_found *item)
 		return BCFMT_E_NOMEM;
 	geo.meta_bytes = item->bytes;
 	bcfmt_prio_decode(&geo, item->raw, &prio);
-	*slot = (struct found_prio){ .bucket = search->bucket, .seq = prio.seq,
+	*slot = (struct found_prio){ .bucket = search->bucket,
+				     .seq = prio.seq,
 				     .next_bucket = prio.next_bucket,
 				     .meta_bytes = item->bytes };
 	search->found->kinds[search->bucket] = FOUND_PRIO;

@@ -153,13 +153,20 @@ static bcfmt_err push_gap(struct level *level, const struct bcfmt_node_ref *pare
 	return BCFMT_OK;
 }
 
-/* What a child that cannot be followed leaves open; of a twin, what is in which of the two. */
+/*
+ * What a child that cannot be followed leaves open. Of twins the newer is followed; what a freed
+ * node's trace does not say any more is not to be had elsewhere.
+ */
 static bcfmt_err add_child_region(struct level *level, const struct bcfmt_node_ref *parent,
-				  enum bcfmt_child_fault fault, struct bcfmt_pos before,
-				  struct bcfmt_pos lo, struct bcfmt_pos hi)
+				  enum bcfmt_child_fault fault, struct bcfmt_pos lo,
+				  const struct bcfmt_key *key)
 {
-	if (fault == BCFMT_CHILD_DUPLICATE)
-		return tree_add_region(level->tree, before, lo);
+	struct bcfmt_pos hi = bcfmt_key_end(key);
+
+	if (fault == BCFMT_CHILD_DUPLICATE || bcfmt_key_is_zero_pos(key))
+		return BCFMT_OK;
+	if (bcfmt_pos_cmp(hi, parent->hi) > 0)
+		hi = parent->hi;
 	/* Its place in the order is as wrong as the key may be. */
 	if (bcfmt_pos_cmp(lo, hi) >= 0)
 		return tree_add_region(level->tree, parent->lo, parent->hi);
@@ -171,7 +178,7 @@ static bcfmt_err take_children(struct level *level, const struct bcfmt_node_ref 
 {
 	struct bcfmt_set *set = level->tree->set;
 	const struct child_key *child = level->keys.items;
-	struct bcfmt_pos lo = parent->lo, before = parent->lo;
+	struct bcfmt_pos lo = parent->lo;
 
 	if (level->keys.n > 1)
 		qsort(level->keys.items, level->keys.n, sizeof(*child), child_cmp);
@@ -196,7 +203,7 @@ static bcfmt_err take_children(struct level *level, const struct bcfmt_node_ref 
 		err = report_child(level->visitor, parent, key, fault, key_fault);
 		if (err)
 			return err;
-		if (fault && add_child_region(level, parent, fault, before, lo, hi))
+		if (fault && add_child_region(level, parent, fault, lo, key))
 			return BCFMT_E_NOMEM;
 		if (fault)
 			continue;
@@ -208,7 +215,6 @@ static bcfmt_err take_children(struct level *level, const struct bcfmt_node_ref 
 						.hi = hi,
 						.sectors = bcfmt_key_sectors(key),
 						.level = (uint8_t)(parent->level - 1) };
-		before = lo;
 		lo = hi;
 	}
 	return push_gap(level, parent, lo, parent->hi, parent->sectors != 0);

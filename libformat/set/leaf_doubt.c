@@ -8,7 +8,14 @@
  */
 #include <stdlib.h>
 
+#include <string.h>
+
 #include "set/tree_impl.h"
+
+/* So many leaves are asked whether the journal knows all that they hold. */
+#define ASKED_MAX 64u
+
+enum knows_all { KNOWS_ALL_UNKNOWN, KNOWS_ALL_YES, KNOWS_ALL_NO };
 
 static int span_cmp(const void *a, const void *b)
 {
@@ -45,7 +52,7 @@ static bcfmt_err add_doubt(struct worker *worker, struct bcfmt_pos lo, struct bc
 	return BCFMT_OK;
 }
 
-bcfmt_err leaf_find_doubts(struct worker *worker, struct bcfmt_node_view *view)
+static bcfmt_err list_doubts(struct worker *worker, struct bcfmt_node_view *view)
 {
 	struct bcfmt_pos at = view->ref->lo, hi = view->ref->hi;
 	bcfmt_err err = take_words(worker);
@@ -66,4 +73,78 @@ bcfmt_err leaf_find_doubts(struct worker *worker, struct bcfmt_node_view *view)
 	view->doubts = worker->doubts.items;
 	view->n_doubts = worker->doubts.n;
 	return err;
+}
+
+/* Every dirty key of the leaf is one of the journal's. */
+static bcfmt_err ask_leaf(struct bcfmt_tree *tree, struct worker *worker,
+			  const struct bcfmt_node_ref *ref, bool *knows)
+{
+	struct replay *replay = tree->history ? tree->history : tree->replay;
+	struct bcfmt_node_view view;
+	bcfmt_err err = ref_read(tree->set, worker, ref, &view);
+
+	if (!err)
+		err = replay_slice(replay, ref->lo, ref->hi, &worker->replay);
+	if (!err)
+		err = leaf_resolve(&worker->leaf, &tree->set->geo, ref, view.node,
+				   worker->replay.items, worker->replay.n,
+				   tree->set->newest.last_seq);
+	*knows = !err && leaf_is_in_journal(&worker->leaf);
+	return err;
+}
+
+/*
+ * Leaves tell whether it is so: each of their dirty keys must have come from the journal. Threads
+ * may do this at once, and come to the same end.
+ */
+static bcfmt_err find_knows_all(struct bcfmt_tree *tree, bool *knows_all)
+{
+	struct replay *replay = tree->history ? tree->history : tree->replay;
+	size_t step = tree->leaves.n / ASKED_MAX + 1;
+	struct worker worker;
+	bcfmt_err err = BCFMT_OK;
+
+	memset(&worker, 0, sizeof(worker));
+	*knows_all = !tree->set->histories.is_found && replay_is_of_new_set(replay);
+	for (size_t i = 0; !err && *knows_all && i < tree->leaves.n; i += step) {
+		const struct bcfmt_node_ref *ref = bcfmt_tree_leaf(tree, i);
+
+		if (ref->sectors)
+			err = ask_leaf(tree, &worker, ref, knows_all);
+	}
+	worker_clear(&worker);
+	return err;
+}
+
+/*
+ * What the leaf lacks cannot have been more than the journal knows. Where it only is out of order
+ * nothing is lacking.
+ */
+static bcfmt_err is_all_known(struct bcfmt_tree *tree, const struct bcfmt_node_view *view,
+			      bool *is_known)
+{
+	int state = __atomic_load_n(&tree->knows_all, __ATOMIC_RELAXED);
+	bcfmt_err err;
+
+	*is_known = view->has_all_history;
+	if (!*is_known || (view->ref->sectors && !view->ref->is_found && !view->node->fault &&
+			   !view->bad.sectors && !view->is_overrun))
+		return BCFMT_OK;
+	*is_known = state == KNOWS_ALL_YES;
+	if (state != KNOWS_ALL_UNKNOWN)
+		return BCFMT_OK;
+	err = find_knows_all(tree, is_known);
+	if (!err)
+		__atomic_store_n(&tree->knows_all, *is_known ? KNOWS_ALL_YES : KNOWS_ALL_NO,
+				 __ATOMIC_RELAXED);
+	return err;
+}
+
+bcfmt_err leaf_find_doubts(struct bcfmt_tree *tree, struct worker *worker,
+			   struct bcfmt_node_view *view)
+{
+	bool is_known = view->ref->is_proved;
+	bcfmt_err err = is_known ? BCFMT_OK : is_all_known(tree, view, &is_known);
+
+	return err || is_known ? err : list_doubts(worker, view);
 }

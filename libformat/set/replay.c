@@ -16,6 +16,7 @@ struct replay {
 	struct runs *runs;
 	uint64_t n;
 	uint64_t first_seq;
+	bool is_of_new_set;
 	bool gen_rose;
 };
 
@@ -81,6 +82,15 @@ static size_t history_begin(const struct bcfmt_journal *journal, size_t newest)
 	return begin;
 }
 
+/*
+ * With it a kernel made the set: an empty leaf is the root, nothing was written yet. (A tool can
+ * give the first number to a set that is in use.) kernel: run_cache_set().
+ */
+static bool is_first_entry(const struct bcfmt_journal_entry *entry)
+{
+	return entry->seq == 1 && !entry->level && !entry->keys_words;
+}
+
 static bcfmt_err add_entries(struct bcfmt_set *set, struct replay *replay, size_t begin)
 {
 	const struct bcfmt_journal *journal = &set->journal;
@@ -90,6 +100,7 @@ static bcfmt_err add_entries(struct bcfmt_set *set, struct replay *replay, size_
 	bcfmt_err err = BCFMT_OK;
 
 	replay->first_seq = journal->entries[begin].seq;
+	replay->is_of_new_set = is_first_entry(&journal->entries[begin]);
 	for (size_t i = begin;
 	     !err && i < journal->n_entries && journal->entries[i].seq <= newest_seq; i++) {
 		struct bcfmt_jset jset;
@@ -166,6 +177,11 @@ void replay_free(struct replay *replay)
 bool replay_is_whole(const struct replay *replay)
 {
 	return replay->first_seq == 1;
+}
+
+bool replay_is_of_new_set(const struct replay *replay)
+{
+	return replay->is_of_new_set;
 }
 
 uint64_t replay_count(const struct replay *replay)

@@ -94,6 +94,8 @@ bool replay_has_history(const struct bcfmt_set *set);
 size_t replay_history_begin(const struct bcfmt_set *set);
 /* The first entry taken is number 1: nothing was ever written that is not in an entry. */
 bool replay_is_whole(const struct replay *replay);
+/* And it is one that a kernel begins a new set with. */
+bool replay_is_of_new_set(const struct replay *replay);
 void replay_free(struct replay *replay);
 uint64_t replay_count(const struct replay *replay);
 uint64_t replay_spilled_bytes(const struct replay *replay);

@@ -210,9 +210,7 @@ static bcfmt_err settle_leaf(struct bcfmt_tree *tree, struct worker *worker,
 		view->has_all_history = !tree->set->histories.is_found &&
 					replay_is_whole(replay) &&
 					leaf_is_in_journal(&worker->leaf);
-	if (!err && view->uses_history && !view->ref->is_proved && !view->has_all_history)
-		err = leaf_find_doubts(worker, view);
-	return err;
+	return err || !view->uses_history ? err : leaf_find_doubts(tree, worker, view);
 }
 
 /* Reads, resolves and judges one leaf, and hands it to the visitor. */

@@ -15,6 +15,7 @@ struct bcfmt_tree {
 	bool has_final_gens;   /* all leaves were read once */
 	int has_suspect; /* atomic: a leaf seems to lack its end */
 	struct vec regions; /* struct bcfmt_span: where the interior nodes do not tell all */
+	int knows_all;      /* atomic, enum: see leaf_doubt.c */
 	uint64_t found_seq; /* leaves that were found hold the keys of older entries; 0: not proved */
 };
 
@@ -58,9 +59,10 @@ bcfmt_err leaf_find_lost(struct bcfmt_tree *tree, struct worker *worker,
 
 /*
  * Where neither the leaf nor the journal, all of worker->replay, proves what is finally there:
- * fills view->doubts.
+ * fills view->doubts. For leaves that use the history, when all else is set in *view.
  */
-bcfmt_err leaf_find_doubts(struct worker *worker, struct bcfmt_node_view *view);
+bcfmt_err leaf_find_doubts(struct bcfmt_tree *tree, struct worker *worker,
+			   struct bcfmt_node_view *view);
 
 /* Notes that the interior nodes do not tell all of (lo, hi]. */
 bcfmt_err tree_add_region(struct bcfmt_tree *tree, struct bcfmt_pos lo, struct bcfmt_pos hi);
