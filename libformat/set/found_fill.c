@@ -79,8 +79,11 @@ static bool is_candidate(const struct bcfmt_set *set, const struct found_node *n
 {
 	const struct bcfmt_bucket *at = &set->buckets[bcfmt_ptr_bucket(&set->geo, node->ptr)];
 
-	return !node->level && node->keys && !node->is_old_root &&
-	       found_is_current(set, node->ptr) && !(at->use & BCFMT_USE_METADATA);
+	if (node->level || !node->keys || node->is_old_root || !found_is_current(set, node->ptr))
+		return false;
+	/* A leaf of the tree can reach into a range that its parent does not give it. */
+	return !(at->use & BCFMT_USE_METADATA) ||
+	       ((at->use & BCFMT_USE_METADATA) == BCFMT_USE_NODE && at->sectors == 1);
 }
 
 static int candidate_cmp(const void *a, const void *b)
@@ -346,7 +349,10 @@ static void mark_nodes(struct fill *fill)
 static bcfmt_err fill_region(struct fill *fill, const struct bcfmt_span *region)
 {
 	uint64_t seq;
-	bool is_proved = found_proved_seq(fill->tree->set, &seq);
+	const struct bcfmt_tree *tree = fill->tree;
+	struct replay *replay = tree->history ? tree->history : tree->replay;
+	bool is_proved = found_proved_seq(tree->set, &seq) && !tree->is_cut_off &&
+			 !replay_has_impossible(replay);
 	bcfmt_err err;
 
 	fill->has_conflict = false;

@@ -198,7 +198,7 @@ bool found_proved_seq(const struct bcfmt_set *set, uint64_t *seq)
 	const struct bcfmt_journal *journal = &set->journal;
 	size_t begin = replay_history_begin(set), at;
 
-	if (!set->has_newest || !set->has_all_prios || set->histories.is_found)
+	if (!set->has_newest || !set->has_all_prios || set->cache.faults || set->histories.is_found)
 		return false;
 	at = same_prios_begin(journal, begin, set->newest_index);
 	/*

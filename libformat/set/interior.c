@@ -161,8 +161,13 @@ static bcfmt_err add_child_region(struct level *level, const struct bcfmt_node_r
 				  enum bcfmt_child_fault fault, struct bcfmt_pos lo,
 				  const struct bcfmt_key *key)
 {
+	const struct bcfmt_geometry *geo = &level->tree->set->geo;
 	struct bcfmt_pos hi = bcfmt_key_end(key);
 
+	/* There is more of the device than the superblock says: not all can be found then. */
+	if (bcfmt_key_fault_btree(geo, key) == BCFMT_KEY_PAST_END &&
+	    bcfmt_ptr_sector(key->ptr) < geo->dev_sectors)
+		level->tree->is_cut_off = true;
 	if (fault == BCFMT_CHILD_DUPLICATE || bcfmt_key_is_zero_pos(key))
 		return BCFMT_OK;
 	if (bcfmt_pos_cmp(hi, parent->hi) > 0)

@@ -105,7 +105,8 @@ static bcfmt_err find_knows_all(struct bcfmt_tree *tree, bool *knows_all)
 	bcfmt_err err = BCFMT_OK;
 
 	memset(&worker, 0, sizeof(worker));
-	*knows_all = !tree->set->histories.is_found && replay_is_of_new_set(replay);
+	*knows_all = !tree->set->histories.is_found && !tree->is_cut_off &&
+		     !replay_has_impossible(replay) && replay_is_of_new_set(replay);
 	for (size_t i = 0; !err && *knows_all && i < tree->leaves.n; i += step) {
 		const struct bcfmt_node_ref *ref = bcfmt_tree_leaf(tree, i);
 
@@ -143,8 +144,14 @@ static bcfmt_err is_all_known(struct bcfmt_tree *tree, const struct bcfmt_node_v
 bcfmt_err leaf_find_doubts(struct bcfmt_tree *tree, struct worker *worker,
 			   struct bcfmt_node_view *view)
 {
+	struct replay *replay = tree->history ? tree->history : tree->replay;
 	bool is_known = view->ref->is_proved;
 	bcfmt_err err = is_known ? BCFMT_OK : is_all_known(tree, view, &is_known);
 
-	return err || is_known ? err : list_doubts(worker, view);
+	if (err || is_known)
+		return err;
+	/* Keys that cannot be may have been the last words: then no other is. */
+	if (replay_has_impossible(replay))
+		worker->replay.n = 0;
+	return list_doubts(worker, view);
 }

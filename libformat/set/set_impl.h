@@ -96,6 +96,8 @@ size_t replay_history_begin(const struct bcfmt_set *set);
 bool replay_is_whole(const struct replay *replay);
 /* And it is one that a kernel begins a new set with. */
 bool replay_is_of_new_set(const struct replay *replay);
+/* Keys were left out because they cannot be: what they cover is not the last word. */
+bool replay_has_impossible(const struct replay *replay);
 void replay_free(struct replay *replay);
 uint64_t replay_count(const struct replay *replay);
 uint64_t replay_spilled_bytes(const struct replay *replay);

@@ -15,6 +15,7 @@ struct bcfmt_tree {
 	bool has_final_gens;   /* all leaves were read once */
 	int has_suspect; /* atomic: a leaf seems to lack its end */
 	struct vec regions; /* struct bcfmt_span: where the interior nodes do not tell all */
+	bool is_cut_off;    /* interior nodes point beyond the last bucket */
 	int knows_all;      /* atomic, enum: see leaf_doubt.c */
 	uint64_t found_seq; /* leaves that were found hold the keys of older entries; 0: not proved */
 };
