@@ -57,7 +57,7 @@ enum hurt_why walk_node_hurt(const struct bcfmt_node_view *view)
 	return view->ref->is_found && view->n_doubts ? HURT_FOUND : HURT_NONE;
 }
 
-bcfmt_err walk_note(struct walk *walk, const struct bcfmt_node_view *view)
+static bcfmt_err note(struct walk *walk, const struct bcfmt_node_view *view, bool is_proved)
 {
 	enum hurt_why why = walk_node_hurt(view);
 	struct hurt hurt = {
@@ -70,11 +70,15 @@ bcfmt_err walk_note(struct walk *walk, const struct bcfmt_node_view *view)
 		.fault_block = view->node->fault_block,
 		.count = why == HURT_UNREADABLE ? view->bad.sectors : view->skipped_backwards,
 		.of_count = view->keys,
-		/* What is below an interior node is judged leaf by leaf. */
-		.is_proved = view->ref->level ? !walk->on_node : walk_is_proved(view),
+		.is_proved = is_proved,
 	};
 
 	return why ? add_hurt(walk, &hurt) : BCFMT_OK;
+}
+
+bcfmt_err walk_note(struct walk *walk, const struct bcfmt_node_view *view)
+{
+	return note(walk, view, false);
 }
 
 static bcfmt_err see_interior(void *arg, const struct bcfmt_node_view *view)
@@ -82,7 +86,8 @@ static bcfmt_err see_interior(void *arg, const struct bcfmt_node_view *view)
 	struct walk *walk = arg;
 	bcfmt_err err;
 
-	err = walk_note(walk, view);
+	/* What is below is judged leaf by leaf, unless it is the nodes that are asked for. */
+	err = note(walk, view, !walk->on_node);
 	if (!err && walk->on_node)
 		err = walk->on_node(walk->arg, view);
 	return err;
@@ -228,7 +233,7 @@ static bcfmt_err settle_leaf(void *arg, const struct bcfmt_node_view *view,
 	bcfmt_err err = BCFMT_OK;
 
 	if (view->ref->sectors || !settle->walk->on_node)
-		err = walk_note(settle->walk, view);
+		err = note(settle->walk, view, walk_is_proved(view));
 	if (!err && settle->leaf)
 		err = settle->leaf(settle->arg, view, extents, n_extents);
 	return err;
