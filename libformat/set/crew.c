@@ -27,6 +27,7 @@ void worker_clear(struct worker *worker)
 	leaf_scratch_clear(&worker->leaf);
 	leaf_scratch_clear(&worker->journal);
 	vec_free(&worker->replay);
+	vec_free(&worker->looks);
 	vec_free(&worker->ranges);
 }
 

@@ -20,6 +20,7 @@ struct worker {
 	struct node_reader reader;
 	struct leaf_scratch leaf;
 	struct vec replay; /* struct bcfmt_replay_key */
+	struct vec looks;  /* uint32_t, keys of a plain leaf */
 	struct leaf_scratch journal; /* what the journal alone says of a leaf */
 	struct vec ranges;
 };
@@ -39,9 +40,11 @@ bcfmt_err crew_run(struct bcfmt_set *set, const char *pass, const uint32_t *orde
  * caller; NULL when memory is out. */
 uint32_t *device_order(const struct bcfmt_node_ref *refs, size_t n);
 
-/* Reads a ref into the worker's reader and counts its keys into *view. E_NOMEM. */
+/* Reads a ref into the worker's reader; *view tells nothing of its keys yet. E_NOMEM. */
 bcfmt_err ref_read(struct bcfmt_set *set, struct worker *worker, const struct bcfmt_node_ref *ref,
 		   struct bcfmt_node_view *view);
+/* Counts the keys of what the worker read last into *view. E_NOMEM. */
+bcfmt_err ref_count(struct worker *worker, struct bcfmt_node_view *view);
 
 /*
  * Looks for what entries before the replay window (the first n_old keys of worker->replay) put
