@@ -6,8 +6,8 @@
 ## make check            install what is missing, build, run the tests (no root needed for them)
 ## make check-sanitize   the same under AddressSanitizer and UndefinedBehaviorSanitizer
 ## make check-crash      every state a power cut could leave, from a log of real writes
-## make check-NAME       one ring: floors symbols man tools unit cases transcripts images super
-##                       bad-input crash-sample fuzz install
+## make check-NAME       one ring: floors symbols man tools unit cases generated transcripts images
+##                       super bad-input crash-sample fuzz install
 ## make fuzz             libFuzzer with clang, TIME=300 seconds a target, corpus in build/corpus
 ## make lib, programs    only these
 ## make deps             install what is missing, nothing else
@@ -204,7 +204,7 @@ $(fuzzers): %: %.o $(B)/libbcfmt.a
 # ---- tests, in rings --------------------------------------------------------------------
 # Each ring ends with "NAME: N passed, N failed"; check adds them up.
 rings := check-floors check-symbols check-man check-tools check-unit check-cases \
-         check-transcripts check-images check-super check-bad-input check-crash-sample \
+         check-generated check-transcripts check-images check-super check-bad-input check-crash-sample \
          check-fuzz check-install
 ring   = $(q)B='$(B)' tests/tools/ring $@
 jobs   = $(if $(findstring j,$(filter-out --%,$(MAKEFLAGS))),,-j$(shell nproc))
@@ -243,6 +243,8 @@ check-unit: $(units)
 	$(ring) tests/tools/run-unit $(B)/logs $(units)
 check-cases: programs $(tools)
 	$(ring) tests/cases/run-cases
+check-generated: programs $(tools)
+	$(ring) tests/tools/check-generated
 check-transcripts: programs $(tools)
 	$(ring) tests/cli/run-transcripts
 check-images: programs

@@ -75,12 +75,14 @@ static bcfmt_err fill_super(struct bcfmt_ctx *ctx, uint64_t dev_bytes,
 	return BCFMT_OK;
 }
 
-/* Buckets that a kernel wants without any use: for a prio chain, and for new nodes. */
+/*
+ * Buckets that a kernel wants without any use: for a prio chain, and for new nodes, of which
+ * kernels before 6.16 want as many as there are journal buckets, which are never more.
+ */
 static uint64_t reserve_of(const struct bcfmt_new_set *set)
 {
-	uint64_t btree = clamp_u64(set->geo.nbuckets >> 7, BTREE_RESERVE_MIN, BTREE_RESERVE_MAX);
-
-	return set->prio_buckets + max_u64(btree, set->geo.journal_buckets);
+	return set->prio_buckets +
+	       clamp_u64(set->geo.nbuckets >> 7, BTREE_RESERVE_MIN, BTREE_RESERVE_MAX);
 }
 
 static bcfmt_err check_super(struct bcfmt_ctx *ctx, uint64_t dev_bytes,

@@ -23,23 +23,25 @@ static bcfmt_err fail_node(const struct bcfmt_target *target, const struct bcfmt
 }
 
 /* Place, size and range; keys are judged one by one. */
-static const char *ref_refusal(const struct bcfmt_geometry *geo, const struct bcfmt_node_ref *ref)
+static bcfmt_err check_ref(const struct bcfmt_target *target, const struct bcfmt_node_ref *ref)
 {
+	const struct bcfmt_geometry *geo = target->geo;
 	struct bcfmt_key key =
 		bcfmt_key_make(ref->hi.inode, ref->hi.sector, ref->sectors, false, true, ref->ptr);
 	const char *why;
 
 	if (!is_pow2(ref->sectors) || ref->sectors < geo->block_sectors ||
 	    ref->sectors > geo->bucket_sectors || ref->sectors > BCFMT_KEY_MAX_SECTORS)
-		return "its size is no power of two, or outside block and bucket";
+		return fail_node(target, ref,
+				 "its size is no power of two, or outside block and bucket");
 	why = write_node_key_refusal(geo, &key);
 	if (why)
-		return why;
+		return write_fail_key(target, &key, why);
 	if (ref->is_root && bcfmt_pos_cmp(ref->hi, bcfmt_pos_max()))
-		return "it is a root and does not end at the last key";
+		return fail_node(target, ref, "it is a root and does not end at the last key");
 	if (bcfmt_pos_cmp(ref->lo, ref->hi) >= 0)
-		return "its range is empty";
-	return NULL;
+		return fail_node(target, ref, "its range is empty");
+	return BCFMT_OK;
 }
 
 /* last: the END of the key before it, or the begin of the node's range. */
@@ -83,18 +85,17 @@ static bcfmt_err check_keys(const struct bcfmt_target *target, const struct bcfm
 bcfmt_err write_node(const struct bcfmt_target *target, const struct bcfmt_node_ref *ref,
 		     uint64_t seq, uint8_t *buf, uint32_t words, struct bcfmt_node *scratch)
 {
-	const char *why = ref_refusal(target->geo, ref);
 	uint64_t sector = bcfmt_ptr_sector(ref->ptr);
-	size_t node_bytes, used_bytes = BCFMT_BSET_HEADER_BYTES + 8 * (size_t)words;
-	bcfmt_err err;
+	size_t node_bytes = (size_t)ref->sectors * BCFMT_SECTOR_BYTES;
+	size_t used_bytes = BCFMT_BSET_HEADER_BYTES + 8 * (size_t)words;
+	bcfmt_err err = check_ref(target, ref);
 
-	node_bytes = (size_t)ref->sectors * BCFMT_SECTOR_BYTES;
-	if (!why && !seq)
-		why = "its seq is 0";
-	if (!why && used_bytes > node_bytes)
-		why = "its keys do not fit";
-	if (why)
-		return fail_node(target, ref, why);
+	if (err)
+		return err;
+	if (!seq)
+		return fail_node(target, ref, "its seq is 0");
+	if (used_bytes > node_bytes)
+		return fail_node(target, ref, "its keys do not fit");
 	bcfmt_bset_encode(target->geo, buf, seq, words, ref->ptr);
 	memset(buf + used_bytes, 0, node_bytes - used_bytes);
 	err = bcfmt_node_decode(scratch, target->geo, buf, ref->sectors, ref->ptr);
@@ -112,22 +113,20 @@ bcfmt_err write_node(const struct bcfmt_target *target, const struct bcfmt_node_
 bcfmt_err bcfmt_node_write(const struct bcfmt_target *target, const struct bcfmt_node_ref *ref,
 			   uint64_t seq, const struct bcfmt_key *keys, uint32_t n_keys)
 {
-	const char *why = ref_refusal(target->geo, ref);
 	struct bcfmt_node scratch = { 0 };
 	uint64_t words = 0;
 	uint8_t *buf;
-	bcfmt_err err;
+	bcfmt_err err = check_ref(target, ref);
 
-	for (uint32_t i = 0; !why && i < n_keys; i++) {
+	if (err)
+		return err;
+	for (uint32_t i = 0; i < n_keys; i++) {
 		if (bcfmt_key_ptr_count(&keys[i]) > 1)
 			return write_fail_key(target, &keys[i], "has several pointers");
 		words += bcfmt_key_words(&keys[i]);
 	}
-	if (!why &&
-	    BCFMT_BSET_HEADER_BYTES + 8 * words > (uint64_t)ref->sectors * BCFMT_SECTOR_BYTES)
-		why = "its keys do not fit";
-	if (why)
-		return fail_node(target, ref, why);
+	if (BCFMT_BSET_HEADER_BYTES + 8 * words > (uint64_t)ref->sectors * BCFMT_SECTOR_BYTES)
+		return fail_node(target, ref, "its keys do not fit");
 	buf = malloc((size_t)ref->sectors * BCFMT_SECTOR_BYTES);
 	if (!buf)
 		return bcfmt_fail(target->ctx, BCFMT_E_NOMEM, "%s: out of memory for a node",

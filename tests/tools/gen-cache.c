@@ -22,6 +22,7 @@
 #include "kit/recipe_impl.h"
 
 #define DATA_OFFSET_SECTORS 16u
+#define REPLAY_MAX 1355u /* keys of 24 bytes in 8 pages */
 #define LAYOUT_TRIES 4096u
 #define PATH_BYTES 4096u
 #define REG_SECONDS 1600000000u
@@ -40,6 +41,7 @@ enum {
 	OPT_DIRTY,
 	OPT_SIZE,
 	OPT_FILL,
+	OPT_REPLAY,
 	OPT_SEED,
 	OPT_DATA,
 };
@@ -63,6 +65,9 @@ static const struct cli_option table[] = {
 	{ OPT_SIZE, 0, "size", CLI_ARG_SIZE, "SIZE", false, 0,
 	  "of the cache (what the extents need, and a quarter)" },
 	{ OPT_FILL, 0, "fill", CLI_ARG_NUMBER, "PERCENT", false, 0, "of each node (80)" },
+	{ OPT_REPLAY, 0, "replay", CLI_ARG_NUMBER, "N", false, 0,
+	  "extents that are not in the tree but in the journal: the\n"
+	  "first ones of inode 0 (0)" },
 	{ OPT_SEED, 0, "seed", CLI_ARG_NUMBER, "N", false, 0, "1 or more (1)" },
 	{ OPT_DATA, 0, "data", CLI_ARG_NONE, NULL, false, 0,
 	  "also write the data: dirty extents on the cache, clean ones\n"
@@ -77,8 +82,10 @@ static const struct cli_program program = {
 		"Extents are spread at random over the cache; no two share sectors.",
 	.options = table,
 	.n_options = sizeof(table) / sizeof(table[0]),
-	.notes = "Prints a line for the cache and one for each device or volume, in words\n"
-		 "name=value. Volumes read as zeros where no extent is.",
+	.notes =
+		"Prints a line for the cache and one for each device or volume, in words\n"
+		"name=value; with --data a line \"sha256 inode=N SUM -\" of what the device that a\n"
+		"kernel shows for it has to read as: zeros where no extent is.",
 	.usage_exit = 2,
 };
 
@@ -166,6 +173,9 @@ static void take(struct gen *gen, struct counts *counts, const struct cli_parser
 	case OPT_FILL:
 		gen->params.fill_percent = (unsigned int)cli_value_u64(parser, value, 100);
 		break;
+	case OPT_REPLAY:
+		gen->params.n_journal_keys = (uint32_t)cli_value_u64(parser, value, REPLAY_MAX);
+		break;
 	case OPT_SEED:
 		gen->extents.seed = cli_value_u64(parser, value, UINT64_MAX);
 		break;
@@ -177,7 +187,7 @@ static void take(struct gen *gen, struct counts *counts, const struct cli_parser
 	}
 }
 
-/* Sizes that do not fit together. */
+/* What does not fit together. */
 static void check_sizes(const struct gen *gen, const struct cli_parser *parser)
 {
 	const struct extents *extents = &gen->extents;
@@ -191,6 +201,8 @@ static void check_sizes(const struct gen *gen, const struct cli_parser *parser)
 		cli_usage(parser, "an extent fits into a bucket, and the longest comes last");
 	if (extents->stride_sectors < extents->most_sectors)
 		cli_usage(parser, "the stride is shorter than the longest extent");
+	if (gen->params.n_journal_keys > extents->inode[0].n)
+		cli_usage(parser, "inode 0 has fewer extents than are to be replayed");
 	if (!extents->seed)
 		cli_usage(parser, "seeds begin with 1");
 }
@@ -241,8 +253,8 @@ static void parse(struct gen *gen, int argc, char **argv)
 	gen->extents.bucket_sectors = gen->params.bucket_sectors;
 	if (!gen->extents.stride_sectors)
 		gen->extents.stride_sectors = 2ull * gen->extents.most_sectors;
-	check_sizes(gen, &parser);
 	share_out(gen, &counts);
+	check_sizes(gen, &parser);
 	gen->params.seed = recipe_mix(gen->extents.seed);
 	recipe_seed_uuid(recipe_mix(gen->extents.seed) + SEED_CACHE, gen->params.uuid);
 	recipe_seed_uuid(recipe_mix(gen->extents.seed) + SEED_SET, gen->params.set_uuid);
@@ -440,15 +452,32 @@ static void print_cache(const struct gen *gen)
 
 	bcfmt_uuid_text(gen->set.super.set_uuid, uuid);
 	printf("cache set=%s bytes=%" PRIu64 " buckets=%" PRIu64 " used=%" PRIu64 " free=%" PRIu64
-	       " level=%u nodes=%" PRIu64 " leaves=%" PRIu64 " extents=%" PRIu64 "\n",
+	       " level=%u nodes=%" PRIu64 " leaves=%" PRIu64 " extents=%" PRIu64 " replay=%" PRIu32
+	       "\n",
 	       uuid, gen->cache_bytes, gen->set.geo.nbuckets, gen->set.used_buckets,
 	       gen->set.free_buckets, gen->set.tree.level, gen->set.tree.nodes,
-	       gen->set.tree.leaves, gen->set.tree.keys);
+	       gen->set.tree.leaves, extents_total(&gen->extents), gen->params.n_journal_keys);
+}
+
+/* The journal takes its keys from the stream, the tree what is left of it. */
+static bcfmt_err write_cache(struct gen *gen)
+{
+	struct extents_stream stream = { .extents = &gen->extents };
+	struct bcfmt_key journal[REPLAY_MAX];
+	bcfmt_err err = BCFMT_OK;
+
+	for (uint32_t i = 0; !err && i < gen->params.n_journal_keys; i++)
+		err = extents_next(&stream, &journal[i]);
+	gen->params.journal_keys = journal;
+	if (!err)
+		err = bcfmt_new_set_write(gen->ctx, gen->cache, &gen->params, extents_next, &stream,
+					  &gen->set);
+	gen->params.journal_keys = NULL;
+	return err;
 }
 
 static bcfmt_err generate(struct gen *gen)
 {
-	struct extents_stream stream = { .extents = &gen->extents };
 	uint8_t *buf = malloc((size_t)gen->extents.most_sectors * BCFMT_SECTOR_BYTES);
 	bcfmt_err err = lay_out(gen);
 
@@ -463,8 +492,7 @@ static bcfmt_err generate(struct gen *gen)
 			err = write_data(gen, i, buf);
 	}
 	if (!err)
-		err = bcfmt_new_set_write(gen->ctx, gen->cache, &gen->params, extents_next, &stream,
-					  &gen->set);
+		err = write_cache(gen);
 	if (!err)
 		print_cache(gen);
 	for (uint32_t i = 0; !err && i < gen->extents.n_inodes; i++) {
