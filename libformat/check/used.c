@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #include "base/checked.h"
+#include "base/large.h"
 #include "base/tmpfile.h"
 #include "set/tree_impl.h"
 
@@ -29,7 +30,7 @@
 #define UNIT_SHIFT_MAX 3u /* 8 sectors */
 #define ROW_BYTES (8u * USED_ROW_WORDS)
 #define NO_ROW UINT64_MAX
-#define AHEAD 8u /* places whose memory is asked for ahead of their turn */
+#define AHEAD 16u /* places whose memory is asked for ahead of their turn */
 
 _Static_assert(43 + USED_SECTOR_BIT <= 64, "any sector of a pointer fits a place");
 
@@ -86,6 +87,7 @@ static bcfmt_err new_parts(struct used *used)
 
 	used->parts = calloc(used->n_parts, sizeof(*used->parts));
 	used->maps = calloc(max_u64(n_maps, 1), map_words * sizeof(uint64_t));
+	large_pages(used->maps, n_maps * map_words * sizeof(uint64_t));
 	if (!used->parts || !used->maps)
 		return BCFMT_E_NOMEM;
 	for (uint64_t i = 0; i < used->n_parts; i++) {
@@ -408,7 +410,7 @@ static bcfmt_err for_parts(struct used *used, crew_fn work, void *arg)
 		return BCFMT_E_NOMEM;
 	for (uint32_t i = 0; i < used->n_parts; i++)
 		order[i] = i;
-	err = crew_run(used->set, "sectors", order, used->n_parts, work, arg);
+	err = crew_run(used->set, "sectors", NULL, order, used->n_parts, work, arg);
 	free(order);
 	return err;
 }
