@@ -29,6 +29,8 @@ struct dev_ops {
 	/* NULL: all is data. offset_bytes is inside the device, and so must the answer be. */
 	bcfmt_err (*next_data)(struct bcfmt_dev *dev, uint64_t offset_bytes, uint64_t *begin_bytes,
 			       uint64_t *end_bytes, struct io_fault *fault);
+	/* NULL: no use. Only a hint: the range will be read soon. Called from several threads. */
+	void (*read_ahead)(struct bcfmt_dev *dev, uint64_t offset_bytes, uint64_t len_bytes);
 	/* Frees the structure that dev is the first member of, and the devices it owns. */
 	void (*free)(struct bcfmt_dev *dev);
 };
@@ -59,6 +61,9 @@ bcfmt_err dev_write_quiet(struct bcfmt_dev *dev, uint64_t offset_bytes, const vo
 bcfmt_err dev_flush_quiet(struct bcfmt_dev *dev, struct io_fault *fault);
 bcfmt_err dev_next_data_quiet(struct bcfmt_dev *dev, uint64_t offset_bytes, uint64_t *begin_bytes,
 			      uint64_t *end_bytes, struct io_fault *fault);
+
+/* Tells that a range, of which anything may lie beyond the end, will be read soon. */
+void dev_read_ahead(struct bcfmt_dev *dev, uint64_t offset_bytes, uint64_t len_bytes);
 
 /* Fills *fault and returns err. os_error 0 when reason says all. */
 bcfmt_err dev_io_fail(struct io_fault *fault, bcfmt_err err, uint64_t offset_bytes, int os_error,

@@ -240,8 +240,8 @@ static bcfmt_err read_level(struct level *level)
 		free(level->has_bad);
 		return BCFMT_E_NOMEM;
 	}
-	err = crew_run(level->tree->set, "interior nodes", order, level->n_refs, read_interior,
-		       level);
+	err = crew_run(level->tree->set, "interior nodes", level->refs, order, level->n_refs,
+		       read_interior, level);
 	free(order);
 	memset(&worker, 0, sizeof(worker));
 	for (size_t i = 0; !err && i < level->n_refs; i++)

@@ -243,7 +243,8 @@ bcfmt_err bcfmt_tree_walk_leaves(struct bcfmt_tree *tree, const struct bcfmt_tre
 	*again = false;
 	if (!order)
 		return BCFMT_E_NOMEM;
-	err = crew_run(tree->set, "leaves", order, tree->leaves.n, walk_one, &walk);
+	err = crew_run(tree->set, "leaves", tree->leaves.items, order, tree->leaves.n, walk_one,
+		       &walk);
 	free(order);
 	is_first = !tree->has_final_gens;
 	tree->has_final_gens |= !err;
@@ -273,16 +274,21 @@ static size_t first_leaf(const struct bcfmt_tree *tree, struct bcfmt_pos lo)
 bcfmt_err bcfmt_tree_range(struct bcfmt_tree *tree, struct bcfmt_pos lo, struct bcfmt_pos hi,
 			   const struct bcfmt_tree_visitor *visitor)
 {
+	size_t first = first_leaf(tree, lo), ahead = first, depth = nodes_ahead(&tree->set->geo);
 	struct worker worker;
 	bool gen_rose = false;
 	bcfmt_err err = BCFMT_OK;
 
 	memset(&worker, 0, sizeof(worker));
-	for (size_t i = first_leaf(tree, lo); !err && i < tree->leaves.n; i++) {
+	for (size_t i = first; !err && i < tree->leaves.n; i++) {
 		const struct bcfmt_node_ref *ref = bcfmt_tree_leaf(tree, i);
 
 		if (bcfmt_pos_cmp(ref->lo, hi) >= 0)
 			break;
+		for (; ahead < tree->leaves.n && ahead <= i + depth &&
+		       bcfmt_pos_cmp(bcfmt_tree_leaf(tree, ahead)->lo, hi) < 0;
+		     ahead++)
+			ref_read_ahead(tree->set->cache.dev, bcfmt_tree_leaf(tree, ahead));
 		err = visit_leaf(tree, &worker, ref, visitor, &gen_rose);
 		if (!err && bcfmt_ctx_is_cancelled(tree->set->ctx))
 			err = BCFMT_E_CANCELLED;
