@@ -88,16 +88,16 @@ static uint64_t reserve_of(const struct bcfmt_new_set *set)
 static bcfmt_err check_super(struct bcfmt_ctx *ctx, uint64_t dev_bytes,
 			     uint32_t logical_block_bytes, const struct bcfmt_super *super)
 {
-	uint32_t faults = bcfmt_super_faults(super, dev_bytes, logical_block_bytes, PAGE_BYTES);
+	const char *why = write_super_refusal(
+		bcfmt_super_faults(super, dev_bytes, logical_block_bytes, PAGE_BYTES));
 
-	if (!faults)
+	if (!why)
 		return BCFMT_OK;
 	return bcfmt_fail(ctx, BCFMT_E_ARG,
 			  "no kernel registers a cache of %" PRIu64 " buckets of %" PRIu32
-			  " sectors with blocks of %u on a device of %" PRIu64
-			  " bytes: it breaks superblock rules 0x%x",
+			  " sectors with blocks of %u on a device of %" PRIu64 " bytes: %s",
 			  super->nbuckets_or_data_offset, super->bucket_sectors,
-			  super->block_sectors, dev_bytes, faults);
+			  super->block_sectors, dev_bytes, why);
 }
 
 bcfmt_err bcfmt_new_set_plan(struct bcfmt_ctx *ctx, uint64_t dev_bytes,

@@ -8,6 +8,8 @@
 /* The bucket can hold a node, a table or data: not the superblock's, not of the journal. */
 bool write_bucket_is_usable(const struct bcfmt_geometry *geo, uint64_t bucket);
 
+/* The first of the faults (enum bcfmt_super_fault) in words; static text, NULL without any. */
+const char *write_super_refusal(uint32_t faults);
 /* Why a leaf or the journal must not get the key; static text, NULL when it may. */
 const char *write_leaf_key_refusal(const struct bcfmt_geometry *geo, const struct bcfmt_key *key);
 /* The same for a pointer to a node: child, root. */

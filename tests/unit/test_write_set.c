@@ -330,13 +330,13 @@ Test(write_set, sizes_that_are_refused)
 	expect_plan(1, 12, 600, "not possible");
 	expect_plan(16, 16, 600, "not possible");
 	expect_plan(1, 0, 600, "not possible");
-	expect_plan(1, 1, 0, "rules");
-	expect_plan(1, 4, 0, "rules");
-	expect_plan(1, 16, 512, "rules");
-	expect_plan(1, 16, 1 << 20, "rules");
-	expect_plan(1, 1u << 31, 0, "rules");
+	expect_plan(1, 1, 0, "buckets are smaller than 4 KiB");
+	expect_plan(1, 4, 0, "buckets are smaller than 4 KiB");
+	expect_plan(1, 16, 512, "fewer than 513 buckets");
+	expect_plan(1, 16, 1 << 20, "beyond the device");
+	expect_plan(1, 1u << 31, 0, "fewer than 513 buckets");
 	write_expect_fault(bcfmt_new_set_plan(write_ctx, dev_bytes, 4096, &params, &made),
-			   BCFMT_E_ARG, "rules");
+			   BCFMT_E_ARG, "smaller than those of the device");
 	params.max_keys = UINT64_MAX;
 	expect_plan(1, 16, 600, "too few");
 	params.max_keys = 0;
@@ -347,7 +347,7 @@ Test(write_set, sizes_that_are_refused)
 	expect_plan(1, 16, 600, "longer than 32");
 	params.label = NULL;
 	memset(params.set_uuid, 0, sizeof(params.set_uuid));
-	expect_plan(1, 16, 600, "rules");
+	expect_plan(1, 16, 600, "set uuid is zero");
 }
 
 /* ---- computed extents ---- */

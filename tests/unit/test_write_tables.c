@@ -5,6 +5,7 @@
 #include <bcfmt/prio.h>
 
 #include "kit/set_kit.h"
+#include "write/write_impl.h"
 
 static struct set_kit kit;
 static struct bcfmt_target target;
@@ -79,11 +80,11 @@ Test(write_super, faults_are_refused_but_those_that_are_known)
 
 	super.block_sectors = 3;
 	write_expect_fault(bcfmt_super_write(write_ctx, kit.dev, &super, 0), BCFMT_E_ARG,
-			   "breaks rules 0x2000");
+			   "its block size is no power of two");
 	super.flags |= 7u << 2;
 	write_expect_fault(bcfmt_super_write(write_ctx, kit.dev, &super,
 					     BCFMT_SUPER_BLOCK_NOT_POW2),
-			   BCFMT_E_ARG, "breaks rules 0x1000000");
+			   BCFMT_E_ARG, "its replacement policy is unknown");
 	set_kit_read(&kit, 8, raw, sizeof(raw));
 	cr_expect(is_all(raw, sizeof(raw), 0));
 	cr_expect_eq(bcfmt_super_write(write_ctx, kit.dev, &super,
@@ -92,6 +93,21 @@ Test(write_super, faults_are_refused_but_those_that_are_known)
 	super.keys = 257;
 	write_expect_fault(bcfmt_super_write(write_ctx, kit.dev, &super, UINT32_MAX), BCFMT_E_ARG,
 			   "257 journal buckets");
+}
+
+/* Each fault of a superblock has its words. */
+Test(write_super, every_fault_is_told)
+{
+	const char *last = NULL;
+
+	for (unsigned int bit = 0; bit <= 27; bit++) {
+		const char *text = write_super_refusal(1u << bit);
+
+		cr_assert_not_null(text);
+		cr_expect(!last || strcmp(text, last), "bit %u", bit);
+		last = text;
+	}
+	cr_expect_null(write_super_refusal(0));
 }
 
 Test(write_super, one_write_and_one_flush)

@@ -8,7 +8,9 @@
  * ending in _raw has no rules but the bounds of the place, and leaves what lies around the
  * structure as it was: for tests that need sets which are wrong, and for those who know better.
  *
- * Only bcfmt_super_write() flushes. Order and flushes are the caller's: see FORMAT 12.
+ * Errors: E_ARG as told here, or when the device cannot be written; E_NOMEM; E_IO and E_RANGE of
+ * the device; E_DAMAGED when what was encoded does not decode to the same: nothing is written then.
+ * Only bcfmt_super_write() flushes; the order of writes and flushes between them is the caller's.
  */
 #ifndef BCFMT_WRITE_H
 #define BCFMT_WRITE_H
@@ -35,8 +37,8 @@ struct bcfmt_target {
 /*
  * Writes the superblock of a cache or backing device with one write, and flushes. The bytes of
  * the block that have no field stay as they are (zeros where they cannot be read). Faults (enum
- * bcfmt_super_fault, for pages of 4 KiB) beside known_faults are E_ARG; BAD_CSUM is none, the
- * checksum is computed. kernel: __write_super().
+ * bcfmt_super_fault, for pages of 4 KiB) beside known_faults are E_ARG, more than 256 journal
+ * buckets always; BAD_CSUM is none, the checksum is computed. kernel: __write_super().
  */
 BCFMT_API bcfmt_err bcfmt_super_write(struct bcfmt_ctx *ctx, struct bcfmt_dev *dev,
 				      const struct bcfmt_super *super, uint32_t known_faults);

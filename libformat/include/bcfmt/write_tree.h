@@ -46,7 +46,8 @@ BCFMT_API void bcfmt_tree_writer_free(struct bcfmt_tree_writer *writer); /* NULL
 /*
  * The next leaf key. One that bcfmt_node_write() would refuse, that lies before the last one or
  * overlaps it is E_ARG with a fault that names it. After an error every later call returns it.
- * Data in a bucket that a node is given is not noticed: the caller owns the bucket map.
+ * Data in a bucket that a node is given is not noticed: the caller owns the bucket map. E_CANCELLED
+ * is looked for at every node; E_UNSUPPORTED: more than 16 levels.
  */
 BCFMT_API bcfmt_err bcfmt_tree_writer_add(struct bcfmt_tree_writer *writer,
 					  const struct bcfmt_key *key);
