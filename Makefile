@@ -6,8 +6,10 @@
 ## make check            install what is missing, build, run the tests (no root needed for them)
 ## make check-sanitize   the same under AddressSanitizer and UndefinedBehaviorSanitizer
 ## make check-crash      every state a power cut could leave, from a log of real writes
+## make check-image      metadata images of all fixtures and cases
+## make check-kernel     real kernels in QEMU register what we made, and damage as foretold
 ## make check-NAME       one ring: floors symbols man tools unit cases generated transcripts images
-##                       super bad-input crash-sample fuzz install
+##                       image-sample super make bad-input crash-sample fuzz install
 ## make fuzz             libFuzzer with clang, TIME=300 seconds a target, corpus in build/corpus
 ## make lib, programs    only these
 ## make deps             install what is missing, nothing else
@@ -63,7 +65,7 @@ say      = $(if $(V),,@printf '  %-4s %s\n' $(1) $(@:$(B)/%=%);)
 
 # ---- our flags; CPPFLAGS, CFLAGS, LDFLAGS and LDLIBS stay the user's and come after --------
 # pkg-config is asked when a recipe first needs the answer, so that `make deps` can install it.
-pkgs     := libisal uuid jansson
+pkgs     := libisal uuid blkid jansson zlib
 once      = $(eval $(1) := $(shell $(2)))$($(1))
 pkg_c     = $(call once,pkg_c,$(PKG_CONFIG) --cflags $(pkgs) 2>/dev/null)
 pkg_l     = $(call once,pkg_l,$(PKG_CONFIG) --libs $(pkgs) 2>/dev/null)
@@ -102,12 +104,14 @@ lib_src += $(wildcard libformat/dev/*.c)                         # 2 devices
 lib_src += $(wildcard libformat/read/*.c)                        # 3 structures from devices
 lib_src += $(wildcard libformat/set/*.c libformat/write/*.c)     # 4 a whole set
 lib_src += $(wildcard libformat/check/*.c libformat/make/*.c)    # 5 findings; formatting
+lib_src += $(wildcard libformat/image/*.c)                       # 5 metadata images
 lib_src += $(wildcard libformat/repair/*.c)                      # 6 plan, rehearse, commit
 lib_src += $(wildcard libformat/render/*.c)                      # 7 text and JSON
 cli_src := $(wildcard libformat/cli/*.c)                         # 8 helpers of the programs
 
 lib_map     := libformat/libbcfmt.map
 lib_headers := $(wildcard libformat/include/bcfmt/*.h libformat/include/bcfmt/*.def)
+lib_man5    := $(wildcard libformat/man/*.5)
 lib_man7    := $(wildcard libformat/man/*.7)
 
 programs := $(patsubst %/main.c,%,$(wildcard $(addsuffix /main.c,make-bcache bcache-fsck bcache-dump)))
@@ -117,6 +121,7 @@ unit_src := $(wildcard tests/unit/test_*.c tests/unit/*/test_*.c)
 kit_src  := $(wildcard tests/kit/*.c)
 tool_src := $(wildcard tests/tools/*.c)
 crash_src := $(wildcard tests/crash/*.c)
+guest_src := tests/kernel/guest_io.c
 fuzz_src := $(wildcard tests/fuzz/fuzz_*.c)
 fuzz_run := tests/fuzz/replay.c
 
@@ -129,6 +134,7 @@ units     = $(unit_src:%.c=$(B)/%)
 tools     = $(tool_src:%.c=$(B)/%)
 replays   = $(fuzz_src:tests/fuzz/fuzz_%.c=$(B)/tests/fuzz/replay_%)
 crash_log = $(B)/tests/crash/crash_log
+guest_io  = $(B)/tests/kernel/guest_io
 fuzzers   = $(fuzz_src:%.c=$(B)/%)
 
 # ---- building ---------------------------------------------------------------------------
@@ -196,6 +202,10 @@ $(tools): $(B)/%: $(B)/%.o $(B)/libkit.a $(B)/libcli.a $(B)/libbcfmt.a
 
 $(crash_log): $(call obj,$(crash_src)) $(B)/libkit.a $(B)/libcli.a $(B)/libbcfmt.a $(B)/sources
 	$(call say,LD)$(link) -o $@ $(filter %.o %.a,$^) $(libs)
+# Goes into a guest that has no libraries; so it stays without sanitizers.
+$(guest_io): $(guest_src) $(B)/settings
+	@mkdir -p $(@D)
+	$(call say,CC)$(CC) -static -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -std=gnu11 $(warnings) -O2 -o $@ $<
 $(replays): $(B)/tests/fuzz/replay_%: $(B)/tests/fuzz/fuzz_%.o $(call obj,$(fuzz_run)) $(B)/libbcfmt.a
 	$(call say,LD)$(link) -o $@ $^ $(libs)
 $(fuzzers): %: %.o $(B)/libbcfmt.a
@@ -204,12 +214,13 @@ $(fuzzers): %: %.o $(B)/libbcfmt.a
 # ---- tests, in rings --------------------------------------------------------------------
 # Each ring ends with "NAME: N passed, N failed"; check adds them up.
 rings := check-floors check-symbols check-man check-tools check-unit check-cases \
-         check-generated check-transcripts check-images check-super check-bad-input check-crash-sample \
-         check-fuzz check-install
+         check-generated check-transcripts check-images check-image-sample check-super check-make \
+         check-bad-input check-crash-sample check-fuzz check-install
 ring   = $(q)B='$(B)' tests/tools/ring $@
 jobs   = $(if $(findstring j,$(filter-out --%,$(MAKEFLAGS))),,-j$(shell nproc))
 
-.PHONY: deps demo fuzz check check-rings check-sanitize check-crash $(rings)
+.PHONY: deps demo fuzz check check-rings check-sanitize check-crash check-image check-kernel \
+        kernel-deps $(rings)
 deps:
 	@PKG_CONFIG='$(PKG_CONFIG)' tests/tools/deps check
 demo:
@@ -249,8 +260,15 @@ check-transcripts: programs $(tools)
 	$(ring) tests/cli/run-transcripts
 check-images: programs
 	$(ring) tests/tools/check-images
+# Every case and image takes a minute; a part of the cases is enough for every day.
+check-image: programs $(tools)
+	$(ring) tests/tools/check-image
+check-image-sample: programs $(tools)
+	$(ring) tests/tools/check-image --sample
 check-super: programs
 	$(ring) tests/tools/check-super
+check-make: programs
+	$(ring) tests/tools/check-make
 # Every state of the log takes minutes; a part of them is enough for every day.
 check-crash: programs $(crash_log)
 	$(ring) tests/tools/check-crash $(crash_log)
@@ -262,14 +280,20 @@ check-fuzz: $(replays)
 	$(ring) tests/tools/check-fuzz $(replays)
 check-install: all
 	$(ring) tests/tools/check-install '$(MAKE)' '$(CC)'
+check-kernel: kernel-deps programs $(tools) $(guest_io)
+	$(ring) tests/kernel/check-kernel
+kernel-deps:
+	@PKG_CONFIG='$(PKG_CONFIG)' tests/tools/deps kernel
 
 # ---- install ----------------------------------------------------------------------------
 .PHONY: install uninstall
-inst_dirs  = $(SBINDIR) $(LIBDIR) $(PKGCONFDIR) $(INCLUDEDIR)/bcfmt $(MANDIR)/man7 $(MANDIR)/man8 $(COMPDIR)
+inst_dirs  = $(SBINDIR) $(LIBDIR) $(PKGCONFDIR) $(INCLUDEDIR)/bcfmt \
+             $(addprefix $(MANDIR)/,man5 man7 man8) $(COMPDIR)
 inst_progs = $(programs) $(if $(filter bcache-fsck,$(programs)),fsck.bcache)
 installed  = $(foreach p,$(inst_progs),$(SBINDIR)/$(p) $(MANDIR)/man8/$(p).8 $(COMPDIR)/$(p)) \
              $(addprefix $(INCLUDEDIR)/bcfmt/,$(notdir $(lib_headers))) $(PKGCONFDIR)/libbcfmt.pc \
              $(addprefix $(LIBDIR)/libbcfmt,.a .so .so.$(SOMAJOR) .so.$(VERSION)) \
+             $(addprefix $(MANDIR)/man5/,$(notdir $(lib_man5))) \
              $(addprefix $(MANDIR)/man7/,$(notdir $(lib_man7)))
 install: all
 	$(q)$(INSTALL) -d $(addprefix $(DESTDIR),$(inst_dirs))
@@ -280,6 +304,7 @@ install: all
 	$(q)ln -sf libbcfmt.so.$(SOMAJOR) $(DESTDIR)$(LIBDIR)/libbcfmt.so
 	$(q)$(INSTALL) -m 644 $(lib_headers) $(DESTDIR)$(INCLUDEDIR)/bcfmt
 	$(q)$(INSTALL) -m 644 $(B)/libbcfmt.pc $(DESTDIR)$(PKGCONFDIR)
+	$(q)$(INSTALL) -m 644 $(lib_man5) $(DESTDIR)$(MANDIR)/man5
 	$(q)$(INSTALL) -m 644 $(lib_man7) $(DESTDIR)$(MANDIR)/man7
 	$(q)for p in $(programs); do \
 	  $(INSTALL) -m 644 $$p/$$p.8 $(DESTDIR)$(MANDIR)/man8/$$p.8 && \
@@ -293,7 +318,7 @@ endif
 uninstall:
 	$(q)rm -f $(addprefix $(DESTDIR),$(installed))
 	$(q)for d in $(addprefix $(DESTDIR),$(INCLUDEDIR)/bcfmt $(PKGCONFDIR) $(COMPDIR) $(dir $(COMPDIR)) \
-	  $(MANDIR)/man7 $(MANDIR)/man8); do rmdir "$$d" 2>/dev/null || :; done
+	  $(addprefix $(MANDIR)/,man5 man7 man8)); do rmdir "$$d" 2>/dev/null || :; done
 
 # ---- the rest ---------------------------------------------------------------------------
 .PHONY: clean help format man

@@ -221,6 +221,11 @@ static int export_volume(struct export_dump *ed)
 int cmd_export(struct dump *d)
 {
 	struct export_dump ed = { .d = d, .lost = lost_init(d) };
+	const struct bcfmt_dev *image = cli_devices_image(&d->devices);
 
-	return export_volume(&ed);
+	if (!image)
+		return export_volume(&ed);
+	cli_error(bcfmt_dev_name(image), "a metadata image holds no data: export needs the devices "
+					 "themselves");
+	return DUMP_USAGE;
 }

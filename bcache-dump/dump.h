@@ -3,6 +3,7 @@
 #ifndef DUMP_H
 #define DUMP_H
 
+#include <bcfmt/image.h>
 #include <bcfmt/render.h>
 #include <bcfmt/set.h>
 
@@ -27,6 +28,8 @@ enum dump_command {
 	CMD_BUCKETS,
 	CMD_VERDICT,
 	CMD_EXPORT,
+	CMD_IMAGE,
+	CMD_RESTORE,
 	CMD_COUNT,
 };
 
@@ -54,6 +57,9 @@ struct dump_options {
 
 	const char *device; /* which volume; NULL: the only one */
 	const char *output;
+	const char *member; /* of an image; NULL: all */
+	bool is_scrubbed;
+	enum bcfmt_image_scan scan;
 	uint64_t incarnation_seq;
 	uint64_t max_bytes;
 	unsigned int threads;
@@ -71,7 +77,7 @@ struct dump {
 
 	struct bcfmt_ctx *ctx;
 	struct cli_devices devices;
-	struct bcfmt_set *set; /* NULL for super */
+	struct bcfmt_set *set; /* NULL for super and restore */
 	struct bcfmt_out *out;
 };
 
@@ -89,6 +95,8 @@ int cmd_prios(struct dump *d);
 int cmd_buckets(struct dump *d);
 int cmd_verdict(struct dump *d);
 int cmd_export(struct dump *d);
+int cmd_image(struct dump *d);
+int cmd_restore(struct dump *d);
 
 /* Prints why a call of the library failed and returns the exit code for it. */
 int dump_failed(struct dump *d, bcfmt_err err);

@@ -16,8 +16,15 @@ static const struct {
 	[CMD_BTREE] = { cmd_btree, true },     [CMD_KEYS] = { cmd_keys, true },
 	[CMD_UUIDS] = { cmd_uuids, true },     [CMD_PRIOS] = { cmd_prios, true },
 	[CMD_BUCKETS] = { cmd_buckets, true }, [CMD_VERDICT] = { cmd_verdict, true },
-	[CMD_EXPORT] = { cmd_export, true },
+	[CMD_EXPORT] = { cmd_export, true },   [CMD_IMAGE] = { cmd_image, true },
+	[CMD_RESTORE] = { cmd_restore, false },
 };
+
+/* Commands that write a file, and have it to take away when they fail. */
+static bool is_writing(unsigned int command)
+{
+	return command == CMD_EXPORT || command == CMD_IMAGE || command == CMD_RESTORE;
+}
 
 int dump_failed(struct dump *d, bcfmt_err err)
 {
@@ -56,7 +63,7 @@ static int check_cache(struct dump *d)
 static int open_set(struct dump *d)
 {
 	struct bcfmt_set_params params = {
-		.roles = d->roles,
+		.roles = d->devices.roles,
 		.incarnation_seq = d->opt.incarnation_seq,
 	};
 	bcfmt_err err;
@@ -64,8 +71,10 @@ static int open_set(struct dump *d)
 	err = bcfmt_set_open(d->ctx, d->devices.devs, d->devices.n, &params, &d->set);
 	if (err)
 		return dump_failed(d, err);
-	/* The verdict has something to say about a set without a cache too. */
-	return d->parser.command_index == CMD_VERDICT ? DUMP_DONE : check_cache(d);
+	/* There is something to say, or to keep, of a set without a cache too. */
+	if (d->parser.command_index == CMD_VERDICT || d->parser.command_index == CMD_IMAGE)
+		return DUMP_DONE;
+	return check_cache(d);
 }
 
 static int open_all(struct dump *d)
@@ -82,6 +91,7 @@ static int open_all(struct dump *d)
 		.is_in_use_ok = d->opt.has_force,
 		.bad_maps = d->bad_maps,
 		.n_bad_maps = d->n_bad_maps,
+		.roles = d->roles,
 	};
 	struct cli_progress_params progress = {
 		.device = d->paths[0],
@@ -94,6 +104,8 @@ static int open_all(struct dump *d)
 	if (err)
 		return dump_failed(d, err);
 	cli_progress_start(&progress);
+	if (d->parser.command_index == CMD_RESTORE) /* its image may come out of a pipe */
+		return DUMP_DONE;
 	err = cli_devices_open(d->ctx, &open_params, &d->devices);
 	if (err)
 		return err == BCFMT_E_ARG ? DUMP_USAGE : DUMP_FAILED;
@@ -131,8 +143,8 @@ int main(int argc, char **argv)
 
 	cli_signals_install();
 	dump_options_read(&d, argc, argv);
-	/* A pager that was left ends the work; an export has a file to take away first. */
-	if (d.parser.command_index != CMD_EXPORT)
+	/* A pager that was left ends the work, unless there is a file to take away first. */
+	if (!is_writing(d.parser.command_index))
 		signal(SIGPIPE, SIG_DFL);
 	code = run(&d);
 	cli_progress_clear();

@@ -30,10 +30,14 @@ enum {
 	OPT_DEVICE,
 	OPT_OUTPUT,
 	OPT_DATA_OFFSET,
+	OPT_SCRUB,
+	OPT_SCAN,
+	OPT_MEMBER,
 };
 
 #define FOR(command) (1u << CMD_##command)
-#define FOR_SETS     (~FOR(SUPER))
+#define FOR_DEVICES  (~FOR(RESTORE))
+#define FOR_SETS     (FOR_DEVICES & ~FOR(SUPER))
 #define FOR_KEYS     (FOR(JOURNAL) | FOR(KEYS))
 #define FOR_BUCKETS  (FOR(PRIOS) | FOR(BUCKETS))
 
@@ -54,8 +58,17 @@ static const struct cli_option options[] = {
 	{ OPT_BUCKET, 0, "bucket", CLI_ARG_TEXT, "A-B", false, FOR_BUCKETS, "only these buckets" },
 	{ OPT_DEVICE, 0, "device", CLI_ARG_TEXT, "UUID|INODE|LABEL", false, FOR(EXPORT),
 	  "which volume; may be left out when there is one" },
-	{ OPT_OUTPUT, 'o', "output", CLI_ARG_FILE, "FILE|-", false, FOR(EXPORT),
-	  "a file (written sparse), a block device, or - for a stream" },
+	{ OPT_OUTPUT, 'o', "output", CLI_ARG_FILE, "FILE|-", false,
+	  FOR(EXPORT) | FOR(IMAGE) | FOR(RESTORE),
+	  "a file (volumes and devices are written sparse), a block\n"
+	  "device, or - for a stream; restore takes a folder too" },
+	{ OPT_SCRUB, 0, "scrub", CLI_ARG_NONE, NULL, false, FOR(IMAGE),
+	  "replace uuids and labels throughout" },
+	{ OPT_SCAN, 0, "scan", CLI_ARG_CHOICE, "all|heads|none", false, FOR(IMAGE),
+	  "look for nodes that nothing points to in all blocks (default),\n"
+	  "where buckets begin, or not at all" },
+	{ OPT_MEMBER, 0, "member", CLI_ARG_TEXT, "NAME", false, FOR(RESTORE),
+	  "only this device of the image: cache, backing0, ..." },
 	{ OPT_DATA_OFFSET, 0, "data-offset", CLI_ARG_NUMBER, "SECTORS", false, FOR(EXPORT),
 	  "where the data of the backing device begins, when its\n"
 	  "superblock cannot tell" },
@@ -63,13 +76,13 @@ static const struct cli_option options[] = {
 	  "this device is the cache, whatever its superblock says" },
 	{ OPT_BACKING, 0, "backing", CLI_ARG_DEVICE, "DEVICE", true, FOR_SETS,
 	  "this is a backing device, whatever its superblock says" },
-	{ OPT_BAD_MAP, 0, "bad-map", CLI_ARG_FILE, "FILE", true, 0,
+	{ OPT_BAD_MAP, 0, "bad-map", CLI_ARG_FILE, "FILE", true, FOR_DEVICES,
 	  "ddrescue mapfile of an image: what it does not call finished\n"
 	  "is a read error; repeat it in the order of the devices" },
 	{ OPT_INCARNATION, 0, "incarnation", CLI_ARG_NUMBER, "SEQ", false, FOR_SETS,
 	  "read the set by the journal entry with this sequence number" },
 	{ OPT_FORCE, 0, "force", CLI_ARG_NONE, NULL, false, 0,
-	  "also read devices that are in use" },
+	  "also read devices that are in use; of restore: overwrite" },
 	{ OPT_JSON, 0, "json", CLI_ARG_NONE, NULL, false, 0, "print JSON Lines" },
 	{ OPT_PROGRESS_FD, 'C', NULL, CLI_ARG_NUMBER, "FD", false, 0,
 	  "write progress lines to this descriptor" },
@@ -93,13 +106,17 @@ static const struct cli_command commands[CMD_COUNT] = {
 	[CMD_VERDICT] = { "verdict", TREE_OPERANDS, "dirty bytes, and who may run alone" },
 	[CMD_EXPORT] = { "export", "[options] -o FILE CACHE [BACKING]",
 			 "copy a volume, dirty data over backing data" },
+	[CMD_IMAGE] = { "image", "[options] -o FILE CACHE [BACKING...]",
+			"all metadata and no data, in one small file" },
+	[CMD_RESTORE] = { "restore", "[options] -o FOLDER|FILE IMAGE|-",
+			  "make devices of an image again, as sparse files" },
 };
 
 static const struct cli_program program = {
 	.name = "bcache-dump",
 	.operands = "COMMAND [options] DEVICE...",
-	.summary = "Shows what is on the devices of a bcache set, or copies a volume out of it.\n"
-		   "Never writes to them.",
+	.summary = "Shows what is on the devices of a bcache set, or copies a volume or all metadata\n"
+		   "out of it. Never writes to them. Takes metadata images in place of devices.",
 	.options = options,
 	.n_options = sizeof(options) / sizeof(options[0]),
 	.commands = commands,
@@ -168,6 +185,15 @@ static bool read_filter(struct dump_options *opt, const struct cli_parser *parse
 	case OPT_PHYSICAL:
 		opt->is_physical = true;
 		return true;
+	case OPT_SCRUB:
+		opt->is_scrubbed = true;
+		return true;
+	case OPT_SCAN:
+		opt->scan = (enum bcfmt_image_scan)cli_value_choice(parser, value);
+		return true;
+	case OPT_MEMBER:
+		opt->member = value;
+		return true;
 	case OPT_BUCKET:
 		opt->has_buckets = true;
 		cli_value_range(parser, value, &opt->bucket_first, &opt->bucket_last);
@@ -231,6 +257,12 @@ static void check(const struct dump *d)
 		cli_usage(&d->parser, "--node and --keys exclude each other");
 	if (d->parser.command_index == CMD_EXPORT && !opt->output)
 		cli_usage(&d->parser, "export needs -o FILE");
+	if (d->parser.command_index == CMD_IMAGE && !opt->output)
+		cli_usage(&d->parser, "image needs -o FILE");
+	if (d->parser.command_index == CMD_RESTORE && !opt->output)
+		cli_usage(&d->parser, "restore needs -o FOLDER or -o FILE");
+	if (d->parser.command_index == CMD_RESTORE && d->n_paths > 1)
+		cli_usage(&d->parser, "restore takes one image");
 	if (opt->output && !strcmp(opt->output, "-") && opt->has_json)
 		cli_usage(&d->parser, "--json and -o - both want standard output");
 }

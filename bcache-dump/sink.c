@@ -172,7 +172,7 @@ static bcfmt_err open_stream(struct sink *sink)
 	if (sink->fd < 0)
 		return fail_errno(sink, BCFMT_E_SYSTEM, "cannot open");
 	if (isatty(sink->fd))
-		return bcfmt_fail(sink->ctx, BCFMT_E_ARG, "%s: a terminal cannot take a volume",
+		return bcfmt_fail(sink->ctx, BCFMT_E_ARG, "%s: a terminal cannot take binary data",
 				  sink->name);
 	return BCFMT_OK;
 }

@@ -8,7 +8,7 @@
 
 #include "cli/options.h"
 
-/* Exit codes are the sum of these bits of fsck(8). */
+/* Exit codes are the sum of these bits of fsck(8). What --undo puts back is no repair: 0. */
 enum fsck_exit {
 	FSCK_CLEAN = 0,
 	FSCK_PROBLEMS_LEFT = 4,
@@ -20,6 +20,7 @@ enum fsck_exit {
 struct fsck_options {
 	const char *program;	/* the name that it was called by */
 	const char *explain;	/* a code or a kernel line; NULL: check */
+	const char *undo;	/* an undo file to put back; NULL: check */
 	const char **paths;	/* devices in the order of the command line */
 	enum bcfmt_role *roles; /* one a path */
 	size_t n_paths;
@@ -35,15 +36,27 @@ struct fsck_options {
 	bool is_quiet;
 	bool is_timed;
 	bool is_bar_wanted; /* -C 0, as e2fsck has it */
-	bool is_in_use_ok;
+	bool is_in_use_ok;  /* --force */
+	bool is_check_only; /* -n */
 };
 
 /* Ends the program for usage errors, and for what only repair could do. */
 void fsck_options_parse(struct fsck_options *options, int argc, char **argv);
 void fsck_options_free(struct fsck_options *options);
 
+/* Context with limits, cancel flag and progress of the options. Errors are printed. */
+bcfmt_err fsck_make_ctx(const struct fsck_options *options, struct bcfmt_ctx **ctx);
+void fsck_start_progress(const struct fsck_options *options);
+/* Tells why the work ended early and returns the exit bits for it. what: what is not complete. */
+int fsck_told(struct bcfmt_ctx *ctx, bcfmt_err err, const char *what);
+int fsck_bits_of(bcfmt_err err);
+/* For bcfmt_out_new(). */
+unsigned int fsck_out_flags(const struct fsck_options *options);
+
 /* --explain; returns exit bits. */
 int fsck_explain(const struct fsck_options *options);
+/* --undo; returns exit bits. */
+int fsck_undo(const struct fsck_options *options);
 
 /* What a check found, and how far it came. */
 struct fsck_result {

@@ -8,7 +8,7 @@
 #include "cli/progress.h"
 #include "fsck.h"
 
-static int bits_of(bcfmt_err err)
+int fsck_bits_of(bcfmt_err err)
 {
 	if (!err)
 		return FSCK_CLEAN;
@@ -17,19 +17,18 @@ static int bits_of(bcfmt_err err)
 	return err == BCFMT_E_ARG ? FSCK_USAGE : FSCK_OPERATIONAL;
 }
 
-/* Tells why the work ended early and returns the exit bits for it. */
-static int told(struct bcfmt_ctx *ctx, bcfmt_err err)
+int fsck_told(struct bcfmt_ctx *ctx, bcfmt_err err, const char *what)
 {
 	if (err == BCFMT_E_CANCELLED) {
 		bcfmt_ctx_fault_clear(ctx);
-		cli_error(NULL, "cancelled: the check is not complete");
+		cli_error(NULL, "cancelled: %s", what);
 	} else if (err) {
 		cli_error_ctx(NULL, ctx, err);
 	}
-	return bits_of(err);
+	return fsck_bits_of(err);
 }
 
-static bcfmt_err make_ctx(const struct fsck_options *options, struct bcfmt_ctx **ctx)
+bcfmt_err fsck_make_ctx(const struct fsck_options *options, struct bcfmt_ctx **ctx)
 {
 	struct bcfmt_ctx_params params = {
 		.threads = options->threads,
@@ -42,6 +41,23 @@ static bcfmt_err make_ctx(const struct fsck_options *options, struct bcfmt_ctx *
 	if (err)
 		cli_error(NULL, "%s", bcfmt_err_name(err));
 	return err;
+}
+
+void fsck_start_progress(const struct fsck_options *options)
+{
+	struct cli_progress_params progress = {
+		.device = options->paths[0],
+		.is_bar_allowed =
+			options->is_bar_wanted || (!options->is_quiet && !options->is_json),
+		.line_fd = options->progress_fd,
+	};
+
+	cli_progress_start(&progress);
+}
+
+static int told(struct bcfmt_ctx *ctx, bcfmt_err err)
+{
+	return fsck_told(ctx, err, "the check is not complete");
 }
 
 static int check_set(struct bcfmt_ctx *ctx, const struct fsck_options *options,
@@ -104,18 +120,32 @@ static bool is_incarnation_there(const struct bcfmt_set *set, uint64_t seq)
 	return true;
 }
 
+/* In an image all data is zeros: comparing it would find fault, or none, with the wrong thing. */
+static bool is_data_there(const struct fsck_options *options, const struct cli_devices *devices)
+{
+	const struct bcfmt_dev *image = cli_devices_image(devices);
+
+	if (!image || options->check.level != BCFMT_LEVEL_DATA)
+		return true;
+	cli_error(bcfmt_dev_name(image), "a metadata image holds no data: --level data needs the "
+					 "devices themselves");
+	return false;
+}
+
 static int check_devices(struct bcfmt_ctx *ctx, const struct fsck_options *options,
 			 const struct cli_devices *devices)
 {
 	struct bcfmt_set_params params = {
 		.page_bytes = options->check.page_bytes,
-		.roles = options->roles,
+		.roles = devices->roles,
 		.incarnation_seq = options->incarnation_seq,
 	};
 	struct bcfmt_set *set;
 	bcfmt_err err;
 	int bits;
 
+	if (!is_data_there(options, devices))
+		return print_nothing(ctx, options, FSCK_USAGE);
 	err = bcfmt_set_open(ctx, devices->devs, devices->n, &params, &set);
 	if (err)
 		return print_nothing(ctx, options, told(ctx, err));
@@ -129,31 +159,26 @@ static int check_devices(struct bcfmt_ctx *ctx, const struct fsck_options *optio
 
 static int check(const struct fsck_options *options)
 {
-	struct cli_progress_params progress = {
-		.device = options->paths[0],
-		.is_bar_allowed =
-			options->is_bar_wanted || (!options->is_quiet && !options->is_json),
-		.line_fd = options->progress_fd,
-	};
 	struct cli_open_params open_params = {
 		.paths = options->paths,
 		.n_paths = options->n_paths,
 		.is_in_use_ok = options->is_in_use_ok,
 		.bad_maps = options->bad_maps,
 		.n_bad_maps = options->n_bad_maps,
+		.roles = options->roles,
 	};
 	struct cli_devices devices;
 	struct bcfmt_ctx *ctx;
 	bcfmt_err err;
 	int bits;
 
-	err = make_ctx(options, &ctx);
+	err = fsck_make_ctx(options, &ctx);
 	if (err)
-		return bits_of(err);
-	cli_progress_start(&progress);
+		return fsck_bits_of(err);
+	fsck_start_progress(options);
 	err = cli_devices_open(ctx, &open_params, &devices);
 	if (err)
-		bits = print_nothing(ctx, options, bits_of(err));
+		bits = print_nothing(ctx, options, fsck_bits_of(err));
 	else
 		bits = check_devices(ctx, options, &devices);
 	cli_progress_clear();
@@ -169,7 +194,12 @@ int main(int argc, char **argv)
 
 	fsck_options_parse(&options, argc, argv);
 	cli_signals_install();
-	bits = options.explain ? fsck_explain(&options) : check(&options);
+	if (options.explain)
+		bits = fsck_explain(&options);
+	else if (options.undo)
+		bits = fsck_undo(&options);
+	else
+		bits = check(&options);
 	if (!cli_stdout_flush())
 		bits |= FSCK_OPERATIONAL;
 	fsck_options_free(&options);

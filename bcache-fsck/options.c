@@ -25,6 +25,7 @@ enum {
 	OPT_CACHE,
 	OPT_BACKING,
 	OPT_EXPLAIN,
+	OPT_UNDO,
 	OPT_FOR_REPAIR, /* this and all above: what only repair can do */
 	OPT_NO_DEEP = OPT_FOR_REPAIR,
 	OPT_PREEN,
@@ -32,7 +33,6 @@ enum {
 	OPT_WRITEBACK,
 	OPT_DETACH,
 	OPT_ADOPT,
-	OPT_UNDO,
 	OPT_UNDO_FILE,
 	OPT_COPY_TO,
 	OPT_LOST,
@@ -81,13 +81,15 @@ static const struct cli_option table[] = {
 	{ OPT_EXPLAIN, 0, "explain", CLI_ARG_TEXT, "CODE|LINE", false, 0,
 	  "explain a problem (BC0505, node-bad-csum) or a line that\n"
 	  "a kernel printed; needs no device" },
+	{ OPT_UNDO, 0, "undo", CLI_ARG_FILE, "FILE", false, 0,
+	  "put back what this undo file saved of the devices; with -n\n"
+	  "only tell; with --force also over what was changed since" },
 	{ 'q', 'q', "quiet", CLI_ARG_NONE, NULL, false, 0, "print only problems and the verdict" },
 	{ 'v', 'v', "verbose", CLI_ARG_NONE, NULL, true, 0,
 	  "print all findings, what kernels do then, and what repairs" },
 	{ OPT_WRITEBACK, 0, "writeback", CLI_ARG_NONE, NULL, false, 0, NULL },
 	{ OPT_DETACH, 0, "detach", CLI_ARG_NONE, NULL, false, 0, NULL },
 	{ OPT_ADOPT, 0, "adopt", CLI_ARG_TEXT, NULL, true, 0, NULL },
-	{ OPT_UNDO, 0, "undo", CLI_ARG_FILE, NULL, false, 0, NULL },
 	{ OPT_UNDO_FILE, 0, "undo-file", CLI_ARG_FILE, NULL, false, 0, NULL },
 	{ OPT_COPY_TO, 0, "copy-to", CLI_ARG_DIR, NULL, false, 0, NULL },
 	{ OPT_LOST, 0, "lost", CLI_ARG_TEXT, NULL, false, 0, NULL },
@@ -110,7 +112,8 @@ static const struct cli_option table[] = {
 	{                                                                                    \
 		.name = program_name, .operands = "[options] DEVICE...",                     \
 		.summary = "Checks a bcache set: its cache device, and the backing devices " \
-			   "that are given\nwith it, in any order. Writes nothing.",         \
+			   "that are given\nwith it, in any order. Writes only with "        \
+			   "--undo.",                                                        \
 		.options = table, .n_options = (rows),                                       \
 		.notes = "exit status, added up: 0 clean, 4 problems left, "                 \
 			 "8 operational error,\n16 usage error, 32 cancelled",               \
@@ -213,6 +216,9 @@ static void take(struct fsck_options *options, const struct cli_parser *parser, 
 	case OPT_EXPLAIN:
 		options->explain = value;
 		break;
+	case OPT_UNDO:
+		options->undo = value;
+		break;
 	case 'C':
 		read_progress_fd(options, parser, value);
 		break;
@@ -226,6 +232,9 @@ static void take(struct fsck_options *options, const struct cli_parser *parser, 
 		if (options->max_bytes < MEMORY_LEAST)
 			cli_usage(parser, "-m: at least 1M is needed");
 		break;
+	case 'n':
+		options->is_check_only = true;
+		break;
 	case 'q':
 		options->is_quiet = true;
 		break;
@@ -237,6 +246,26 @@ static void take(struct fsck_options *options, const struct cli_parser *parser, 
 		break;
 	default:
 		break;
+	}
+}
+
+static bool belongs_to_undo(int id)
+{
+	switch (id) {
+	case CLI_OPERAND:
+	case OPT_UNDO:
+	case OPT_JSON:
+	case OPT_FORCE:
+	case OPT_IGNORED:
+	case 'n':
+	case 'C':
+	case 'j':
+	case 'm':
+	case 'q':
+	case 'v':
+		return true;
+	default:
+		return false;
 	}
 }
 
@@ -269,10 +298,10 @@ static const struct cli_program *program_of(const char *argv0)
 
 void fsck_options_parse(struct fsck_options *options, int argc, char **argv)
 {
+	const struct cli_option *check_option = NULL; /* one that only a check knows */
 	struct cli_parser parser;
 	const char *value;
 	size_t room = (size_t)argc + 1;
-	bool is_check_only = false;
 	int id;
 
 	*options = (struct fsck_options){ .progress_fd = -1, .check.level = BCFMT_LEVEL_FULL };
@@ -288,17 +317,23 @@ void fsck_options_parse(struct fsck_options *options, int argc, char **argv)
 	while ((id = cli_next(&parser, &value)) != CLI_END) {
 		if (id >= OPT_FOR_REPAIR && id < OPT_IGNORED)
 			refuse_repair_option(&parser);
-		is_check_only |= id == 'n';
+		if (!belongs_to_undo(id) && !check_option)
+			check_option = parser.current;
 		take(options, &parser, id, value);
 	}
 	if (options->explain && options->n_paths)
 		cli_usage(&parser, "--explain takes no device");
 	if (!options->explain && !options->n_paths)
 		cli_usage(&parser, "no device given");
+	if (options->undo && check_option)
+		cli_usage(&parser, "--undo does not go with %s%s", check_option->name ? "--" : "-",
+			  check_option->name ? check_option->name
+					     : (const char[]){ check_option->letter, 0 });
 	if (options->n_bad_maps > options->n_paths)
 		cli_usage(&parser, "%zu bad maps for %zu devices", options->n_bad_maps,
 			  options->n_paths);
-	if (!options->explain && !is_check_only && isatty(STDIN_FILENO) && isatty(STDOUT_FILENO))
+	if (!options->explain && !options->undo && !options->is_check_only &&
+	    isatty(STDIN_FILENO) && isatty(STDOUT_FILENO))
 		refuse_repair(&parser, "asking what to repair");
 	cli_parser_free(&parser);
 }

@@ -69,7 +69,7 @@ static void print_extent_of_work(struct bcfmt_out *out, const struct bcfmt_verdi
 			       bcfmt_bytes_text(verdict->spilled_bytes, text));
 }
 
-static unsigned int out_flags(const struct fsck_options *options)
+unsigned int fsck_out_flags(const struct fsck_options *options)
 {
 	unsigned int flags = 0;
 
@@ -90,7 +90,7 @@ int fsck_print(struct bcfmt_ctx *ctx, const struct fsck_options *options,
 	bcfmt_err err;
 
 	cli_progress_clear();
-	err = bcfmt_out_new(ctx, stdout, out_flags(options), &out);
+	err = bcfmt_out_new(ctx, stdout, fsck_out_flags(options), &out);
 	if (err) {
 		cli_error_ctx(NULL, ctx, err);
 		return bits | FSCK_OPERATIONAL;

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Unaligned little-endian loads and stores. */
+/* Unaligned little-endian loads and stores, and whether bytes are zeros. */
 #ifndef BASE_BYTES_H
 #define BASE_BYTES_H
 
 #include <endian.h>
+#include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -42,6 +44,13 @@ static inline void store_le64(void *at, uint64_t value)
 {
 	value = htole64(value);
 	memcpy(at, &value, sizeof(value));
+}
+
+static inline bool bytes_are_zero(const void *at, size_t len_bytes)
+{
+	const uint8_t *bytes = (const uint8_t *)at;
+
+	return !len_bytes || (!bytes[0] && !memcmp(bytes, bytes + 1, len_bytes - 1));
 }
 
 #endif

@@ -18,6 +18,7 @@
 
 #include "base/checked.h"
 #include "check/check_impl.h"
+#include "check/predict.h"
 
 struct pass {
 	const char *name;
@@ -110,8 +111,10 @@ static double now_seconds(void)
 
 static bcfmt_err check_prepare(struct check *ck)
 {
-	if (!ck->set->has_geometry)
-		return BCFMT_OK;
+	bcfmt_err err = predict_begin(ck);
+
+	if (err || !ck->set->has_geometry)
+		return err;
 	ck->inodes = calloc(ck->set->n_uuids, sizeof(*ck->inodes));
 	ck->beyond_dirty = calloc(1, CHECK_INODE_BYTES);
 	if (!ck->inodes || !ck->beyond_dirty)
@@ -126,6 +129,7 @@ static void check_clear(struct check *ck)
 	used_free(ck->used);
 	free(ck->inodes);
 	free(ck->beyond_dirty);
+	predict_end(ck);
 	pthread_mutex_destroy(&ck->lock);
 }
 
@@ -166,5 +170,8 @@ bcfmt_err bcfmt_check_run(struct bcfmt_set *set, const struct bcfmt_check_params
 void bcfmt_verdict_clear(struct bcfmt_verdict *verdict)
 {
 	free(verdict->devices);
+	for (size_t i = 0; i < verdict->n_predictions; i++)
+		predict_clear(&verdict->predictions[i]);
+	free(verdict->predictions);
 	memset(verdict, 0, sizeof(*verdict));
 }

@@ -40,6 +40,7 @@ struct check {
 	uint64_t read_bytes;
 	bool is_doubtful;             /* a leaf is damaged, missing or out of order */
 	bool has_lost_keys;           /* a leaf lacks its end, by the gens of this walk */
+	struct predict *predict;      /* what a kernel would stumble over */
 	uint8_t on_cache[1000];       /* by problem number: found on the cache device itself */
 };
 

@@ -10,6 +10,7 @@
 
 #include "base/checked.h"
 #include "check/check_impl.h"
+#include "check/predict.h"
 #include "set/plain.h"
 
 struct leaf_check {
@@ -24,6 +25,7 @@ struct leaf_check {
 	/* Where the data of that inode can be; 0 and UINT64_MAX: not known. */
 	uint64_t begin_sector;
 	uint64_t end_sector;
+	bool has_node_bucket; /* an extent lies in one, or did before it was stale */
 };
 
 static void flush_sum(struct leaf_check *lc)
@@ -90,16 +92,28 @@ static const char *extent_text(char out[64], const struct bcfmt_extent *extent)
 				extent->end_sector - extent->start_sector);
 }
 
+static bool is_node_bucket(const struct leaf_check *lc, const struct bcfmt_extent *extent)
+{
+	const struct bcfmt_set *set = lc->ck->set;
+	uint64_t bucket = bcfmt_ptr_bucket(&set->geo, extent->ptr);
+
+	return bucket < set->geo.nbuckets &&
+	       __atomic_load_n(&set->buckets[bucket].use, __ATOMIC_RELAXED) & BCFMT_USE_NODE;
+}
+
 static bcfmt_err check_stale(struct leaf_check *lc, const struct bcfmt_extent *extent)
 {
 	uint64_t sectors = extent->end_sector - extent->start_sector;
 	char text[64];
 
+	lc->has_node_bucket |= is_node_bucket(lc, extent);
 	if (extent->stale > BCFMT_STALE_MAX) {
 		bcfmt_err err = CHECK_REPORT(lc->ck, EXTENT_TOO_STALE, where_of(lc, extent),
 					     BCFMT_TEXT("text", extent_text(text, extent)),
 					     BCFMT_U64("stale", extent->stale));
 
+		if (!err)
+			err = predict_too_stale(lc->ck, extent->inode, extent->stale);
 		if (err)
 			return err;
 	}
@@ -143,6 +157,7 @@ static bool is_in_metadata(struct leaf_check *lc, const struct bcfmt_extent *ext
 	*err = BCFMT_OK;
 	if (!(use & BCFMT_USE_METADATA))
 		return false;
+	lc->has_node_bucket |= (use & BCFMT_USE_NODE) != 0;
 	if (use & BCFMT_USE_JOURNAL)
 		*err = CHECK_REPORT(lc->ck, EXTENT_IN_JOURNAL, where_of(lc, extent),
 				    BCFMT_TEXT("text", extent_text(text, extent)));
@@ -230,9 +245,12 @@ bcfmt_err check_leaf(void *arg, const struct bcfmt_node_view *view,
 		 (!view->has_all_history || !view->ref->sectors || view->node->fault ||
 		  view->bad.sectors || view->is_overrun))
 		__atomic_store_n(&lc.ck->is_doubtful, true, __ATOMIC_RELAXED);
-	if (view->lost_sectors)
+	err = predict_leaf_replay(lc.ck, view);
+	if (!err && view->lost_sectors)
 		err = report_lost(&lc, view);
-	return err || !n_extents ? err : check_extents(&lc, extents, n_extents);
+	if (!err && n_extents)
+		err = check_extents(&lc, extents, n_extents);
+	return err ? err : predict_leaf_marks(lc.ck, view, lc.has_node_bucket);
 }
 
 /*

@@ -7,6 +7,7 @@
 #include <bcfmt/node.h>
 
 #include "check/check_impl.h"
+#include "check/predict.h"
 
 struct node_check {
 	struct check *ck;
@@ -14,6 +15,7 @@ struct node_check {
 	struct bcfmt_where where;
 	bool has_late;   /* one finding a node of each kind is enough */
 	bool has_early;
+	bool is_odd;     /* a kernel may stumble over one of its keys */
 };
 
 static bcfmt_err report_fault(struct node_check *nc, const struct bcfmt_bset *bset)
@@ -249,8 +251,11 @@ static bcfmt_err check_key(struct node_check *nc, const struct bcfmt_key_iter *i
 	char text[BCFMT_KEY_TEXT_BYTES];
 	bcfmt_err err = BCFMT_OK;
 
-	if (is_ordinary(nc, key))
+	if (is_ordinary(nc, key)) {
+		nc->is_odd |= !is_leaf && bcfmt_key_fault_btree(&nc->ck->set->geo, key);
 		return BCFMT_OK;
+	}
+	nc->is_odd = true;
 	bcfmt_key_text_raw(text, it->raw, bcfmt_key_words(key), false);
 	nc->where.key = it->word;
 	if (bcfmt_key_ptr_count(key) > 1)
@@ -352,5 +357,7 @@ bcfmt_err check_node(void *arg, const struct bcfmt_node_view *view)
 		err = check_layout(&nc);
 	if (!err)
 		err = check_order(&nc);
-	return err ? err : check_keys(&nc);
+	if (!err)
+		err = check_keys(&nc);
+	return err ? err : predict_node(ck, view, nc.is_odd);
 }

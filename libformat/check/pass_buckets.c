@@ -9,6 +9,7 @@
 #include <stdio.h>
 
 #include "check/check_impl.h"
+#include "check/predict.h"
 
 static bcfmt_err check_two_uses(struct check *ck, uint64_t bucket, unsigned int use)
 {
@@ -26,6 +27,7 @@ static bcfmt_err check_map(struct check *ck)
 {
 	const struct bcfmt_set *set = ck->set;
 	uint64_t need = bcfmt_geometry_prio_buckets(&set->geo), free_buckets = 0;
+	uint64_t clean_buckets = 0;
 	struct bcfmt_where where = check_where(ck, "set");
 	bcfmt_err err = BCFMT_OK;
 
@@ -36,8 +38,12 @@ static bcfmt_err check_map(struct check *ck)
 			free_buckets++;
 		else if (use & (use - 1))
 			err = check_two_uses(ck, i, use);
+		clean_buckets += use == BCFMT_USE_CLEAN;
 	}
 	ck->verdict->free_buckets = free_buckets;
+	ck->predict->are_buckets_counted = true;
+	ck->predict->free_buckets = free_buckets;
+	ck->predict->clean_buckets = clean_buckets;
 	/* Without a tree nothing is known of what is free. */
 	if (err || !ck->tree || free_buckets >= need)
 		return err;

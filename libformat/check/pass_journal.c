@@ -11,6 +11,7 @@
 
 #include "base/checked.h"
 #include "check/check_impl.h"
+#include "check/predict.h"
 
 static struct bcfmt_where where_entry(const struct check *ck, size_t index)
 {
@@ -128,12 +129,18 @@ static bcfmt_err check_key(struct check *ck, const struct bcfmt_jset *jset,
 static bcfmt_err check_entry_keys(struct check *ck, size_t index, const struct bcfmt_jset *jset)
 {
 	struct bcfmt_key_iter it = bcfmt_key_iter_init(jset->keys, jset->keys_field);
+	struct predict_entry predicted = predict_entry_begin(ck, index);
 	struct bcfmt_where where = where_entry(ck, index);
 	struct bcfmt_key key;
 	bcfmt_err err = BCFMT_OK;
 
-	while (!err && bcfmt_key_iter_next(&it, &key))
+	while (!err && bcfmt_key_iter_next(&it, &key)) {
 		err = check_key(ck, jset, &where, &it, &key);
+		if (!err)
+			err = predict_entry_key(ck, &predicted, &it, &key);
+	}
+	if (!err && it.is_overrun)
+		err = predict_entry_overrun(ck, &predicted);
 	if (err || !it.is_overrun)
 		return err;
 	where.key = BCFMT_NO_NUMBER;
@@ -323,6 +330,8 @@ bcfmt_err pass_journal(struct check *ck)
 		err = check_window(ck, begin);
 	if (!err)
 		err = check_entries(ck, begin);
+	if (!err)
+		err = predict_entries_rest(ck);
 	if (!err)
 		err = check_search(ck, begin);
 	if (!err)

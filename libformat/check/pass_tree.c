@@ -9,6 +9,7 @@
 
 #include "base/checked.h"
 #include "check/check_impl.h"
+#include "check/predict.h"
 #include "read/read.h"
 #include "set/set_impl.h"
 
@@ -23,7 +24,10 @@ static bcfmt_err check_child(void *arg, const struct bcfmt_node_ref *parent,
 	unsigned int level = parent ? parent->level : ck->set->newest.btree_level + 1u;
 	struct bcfmt_arg child_level = BCFMT_U64("level", level - 1);
 	char text[BCFMT_KEY_TEXT_BYTES];
+	bcfmt_err err = predict_child(ck, parent, key, fault);
 
+	if (err)
+		return err;
 	ck->is_doubtful = true;
 	bcfmt_key_text(text, key);
 	switch (fault) {
@@ -63,11 +67,15 @@ static bcfmt_err check_gap(void *arg, const struct bcfmt_node_ref *parent, struc
 		check_where_bucket(ck, "node", bcfmt_ptr_bucket(&ck->set->geo, parent->ptr));
 	struct bcfmt_arg level = BCFMT_U64("level", parent->level);
 	char from[64], to[64];
+	bcfmt_err err;
 
 	if (bcfmt_pos_cmp(lo, parent->lo) || bcfmt_pos_cmp(hi, parent->hi))
 		return CHECK_REPORT(ck, NODE_GAP, &where, level,
 				    BCFMT_TEXT("from", check_pos_text(from, lo)),
 				    BCFMT_TEXT("to", check_pos_text(to, hi)));
+	err = predict_childless_root(ck, parent);
+	if (err)
+		return err;
 	if (parent->is_root)
 		return CHECK_REPORT(ck, ROOT_NO_CHILDREN, &where, level);
 	return CHECK_REPORT(ck, NODE_NO_CHILDREN, &where, level);
@@ -112,6 +120,7 @@ static void forget_leaves(struct check *ck, unsigned int interior_uses)
 	ck->beyond_first_inode = 0;
 	ck->extents = 0;
 	ck->has_lost_keys = false;
+	predict_forget_leaves(ck);
 	for (uint64_t i = 0; i < set->geo.nbuckets; i++) {
 		set->buckets[i].use &= (uint8_t)interior_uses;
 		set->buckets[i].gen_flags &= (uint8_t)~BUCKET_MAYBE_TWICE;

@@ -8,9 +8,7 @@
 #include <string.h>
 
 #include "check/check_impl.h"
-
-/* Series whose rules are known, for a prediction without --kernel. */
-static const unsigned int known_kernels[] = { 6001, 6012, 6019 };
+#include "check/predict.h"
 
 static const char *const reason_nothing_dirty = "the cache holds nothing that the device lacks";
 static const char *const reason_dirty = "the newest data of the device is only in the cache";
@@ -178,68 +176,15 @@ static bcfmt_err fill_devices(struct check *ck)
 	return BCFMT_OK;
 }
 
-static bool is_meant(const struct bcfmt_kernel_effect *effect, unsigned int kernel)
-{
-	return kernel >= effect->since && (!effect->until || kernel < effect->until);
-}
-
-/* Some kernel of those to predict for behaves so. */
-static bool applies(const struct check *ck, const struct bcfmt_kernel_effect *effect)
-{
-	if (ck->params->kernel)
-		return is_meant(effect, ck->params->kernel);
-	for (size_t i = 0; i < sizeof(known_kernels) / sizeof(known_kernels[0]); i++)
-		if (is_meant(effect, known_kernels[i]))
-			return true;
-	return false;
-}
-
-static bool stops_registration(enum bcfmt_effect effect)
-{
-	return effect == BCFMT_EFFECT_REFUSES_DEVICE || effect == BCFMT_EFFECT_STOPS_SET ||
-	       effect == BCFMT_EFFECT_OOPS || effect == BCFMT_EFFECT_HANGS;
-}
-
-static void add_line(struct bcfmt_verdict *verdict, const char *line)
-{
-	if (!*line)
-		return;
-	for (size_t i = 0; i < verdict->n_first_lines; i++)
-		if (!strcmp(verdict->first_lines[i], line))
-			return;
-	if (verdict->n_first_lines <
-	    sizeof(verdict->first_lines) / sizeof(verdict->first_lines[0]))
-		verdict->first_lines[verdict->n_first_lines++] = line;
-}
-
-static void predict(struct check *ck)
-{
-	size_t n;
-	const struct bcfmt_kernel_effect *effects = bcfmt_kernel_effect_table(&n);
-	struct bcfmt_verdict *verdict = ck->verdict;
-
-	if (!ck->set->has_cache)
-		return;
-	/* A level that read less than a kernel does proves a refusal only. */
-	verdict->registers = ck->tree || !ck->set->has_newest ? BCFMT_REGISTERS_YES :
-								BCFMT_REGISTERS_UNKNOWN;
-	for (size_t i = 0; i < n; i++) {
-		/* A finding on a backing device stops that device, not the set. */
-		if (!ck->on_cache[effects[i].id] || !applies(ck, &effects[i]) ||
-		    !stops_registration(effects[i].effect))
-			continue;
-		verdict->registers = BCFMT_REGISTERS_NO;
-		add_line(verdict, effects[i].line);
-	}
-}
-
 bcfmt_err pass_verdict(struct check *ck)
 {
+	bcfmt_err err;
+
 	/* Without all gens a stale extent can look valid, without the table owners are unknown. */
 	if (ck->set->has_newest &&
 	    (!ck->set->has_all_prios || ck->set->uuids_state != BCFMT_UUIDS_OK))
 		ck->is_doubtful = true;
 	ck->verdict->is_complete = ck->tree && !ck->is_doubtful;
-	predict(ck);
-	return fill_devices(ck);
+	err = predict_run(ck);
+	return err ? err : fill_devices(ck);
 }

@@ -13,8 +13,7 @@
 #define REPLACEMENT_MAX 2u /* kernel: CACHE_REPLACEMENT_RANDOM */
 #define CACHE_MODE_MAX 3u  /* kernel: CACHE_MODE_NONE */
 
-static const uint8_t super_magic[16] = { 0xc6, 0x85, 0x73, 0xf6, 0x4e, 0x1a, 0x45, 0xca,
-					 0x82, 0x65, 0xf5, 0x7f, 0x48, 0xba, 0x6d, 0x81 };
+static const uint8_t super_magic[16] = DISK_SUPER_MAGIC;
 
 static bool is_zero_uuid(const uint8_t uuid[BCFMT_UUID_BYTES])
 {

@@ -68,6 +68,16 @@ void bcfmt_uuid_text(const uint8_t uuid[BCFMT_UUID_BYTES], char out[BCFMT_UUID_T
 	uuid_unparse_lower(uuid, out);
 }
 
+bool bcfmt_uuid_parse(const char *text, uint8_t uuid[BCFMT_UUID_BYTES])
+{
+	uuid_t parsed;
+
+	if (strlen(text) != BCFMT_UUID_TEXT_BYTES - 1 || uuid_parse(text, parsed))
+		return false;
+	memcpy(uuid, parsed, BCFMT_UUID_BYTES);
+	return true;
+}
+
 bool bcfmt_uuid_is_zero(const uint8_t uuid[BCFMT_UUID_BYTES])
 {
 	static const uint8_t zero[BCFMT_UUID_BYTES];

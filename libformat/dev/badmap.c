@@ -35,19 +35,6 @@ static bcfmt_err bad_line(const struct map_reader *reader, const char *what)
 			  reader->line_number, what);
 }
 
-/* Ranges that touch are joined, so that one lookup tells how far one reaches. */
-static bcfmt_err mark_finished(struct badmap_dev *badmap, uint64_t start_bytes, uint64_t end_bytes)
-{
-	struct range range;
-
-	if (start_bytes && range_map_at(&badmap->finished, start_bytes - 1, &range) &&
-	    range.start < start_bytes)
-		start_bytes = range.start;
-	if (range_map_at(&badmap->finished, end_bytes, &range) && range.start <= end_bytes)
-		end_bytes = range.end;
-	return range_map_set(&badmap->finished, start_bytes, end_bytes, RANGE_VALUE_FIXED);
-}
-
 /* Reads one line without its end. END after the last one. */
 static bcfmt_err next_line(struct map_reader *reader)
 {
@@ -156,7 +143,7 @@ static bcfmt_err add_data_line(struct badmap_dev *badmap, const struct map_reade
 	*last_end_bytes = end_bytes;
 	if (status != '+' || !len_bytes)
 		return BCFMT_OK;
-	if (mark_finished(badmap, start_bytes, end_bytes))
+	if (range_map_join(&badmap->finished, start_bytes, end_bytes))
 		return bcfmt_fail(reader->ctx, BCFMT_E_NOMEM, "%s: out of memory", reader->path);
 	return BCFMT_OK;
 }
@@ -224,7 +211,7 @@ static bcfmt_err badmap_write(struct bcfmt_dev *dev, uint64_t offset_bytes, cons
 
 	if (err || finished_until(badmap, offset_bytes, end_bytes) == end_bytes)
 		return err;
-	err = mark_finished(badmap, offset_bytes, end_bytes);
+	err = range_map_join(&badmap->finished, offset_bytes, end_bytes);
 	return err ? dev_io_fail(fault, err, offset_bytes, 0, NULL) : BCFMT_OK;
 }
 

@@ -11,6 +11,7 @@
 #define SALVAGE_PIECE_BYTES 4096u
 /* Pieces without one readable sector, in a row, after which the rest is given up. */
 #define SALVAGE_FAILED_MAX 64u
+#define ZEROS_BYTES 65536u
 
 bcfmt_err dev_init(struct bcfmt_dev *dev, const struct dev_ops *ops, struct bcfmt_ctx *ctx,
 		   const char *name, uint64_t bytes)
@@ -35,6 +36,7 @@ bcfmt_err dev_init_above(struct bcfmt_dev *dev, const struct dev_ops *ops, struc
 	dev->logical_block_bytes = lower->logical_block_bytes;
 	dev->is_writable = lower->is_writable;
 	dev->was_in_use = lower->was_in_use;
+	dev->is_image = lower->is_image;
 	return BCFMT_OK;
 }
 
@@ -74,6 +76,11 @@ bool bcfmt_dev_was_in_use(const struct bcfmt_dev *dev)
 	return dev->was_in_use;
 }
 
+bool bcfmt_dev_is_image(const struct bcfmt_dev *dev)
+{
+	return dev->is_image;
+}
+
 bcfmt_err dev_io_fail(struct io_fault *fault, bcfmt_err err, uint64_t offset_bytes, int os_error,
 		      const char *reason)
 {
@@ -103,12 +110,13 @@ static bcfmt_err report(struct bcfmt_dev *dev, bcfmt_err err, const char *verb,
 }
 
 static bcfmt_err report_range(struct bcfmt_dev *dev, const char *verb, uint64_t offset_bytes,
-			      size_t len_bytes)
+			      uint64_t len_bytes)
 {
 	return bcfmt_fail(dev->ctx, BCFMT_E_RANGE,
-			  "%s: sector %" PRIu64 ": cannot %s %zu bytes: the device ends at sector"
-			  " %" PRIu64, dev->name, offset_bytes / BCFMT_SECTOR_BYTES, verb,
-			  len_bytes, dev->bytes / BCFMT_SECTOR_BYTES);
+			  "%s: sector %" PRIu64 ": cannot %s %" PRIu64 " bytes: the device ends at"
+			  " sector %" PRIu64,
+			  dev->name, offset_bytes / BCFMT_SECTOR_BYTES, verb, len_bytes,
+			  dev->bytes / BCFMT_SECTOR_BYTES);
 }
 
 bcfmt_err dev_read_quiet(struct bcfmt_dev *dev, uint64_t offset_bytes, void *buf, size_t len_bytes,
@@ -133,6 +141,74 @@ bcfmt_err dev_write_quiet(struct bcfmt_dev *dev, uint64_t offset_bytes, const vo
 	return dev->ops->write(dev, offset_bytes, buf, len_bytes, fault);
 }
 
+static bcfmt_err write_zeros(struct bcfmt_dev *dev, uint64_t offset_bytes, uint64_t len_bytes,
+			     struct io_fault *fault)
+{
+	static const uint8_t zeros[ZEROS_BYTES];
+	bcfmt_err err = BCFMT_OK;
+
+	while (!err && len_bytes) {
+		size_t piece_bytes = min_u64(len_bytes, sizeof(zeros));
+
+		err = dev->ops->write(dev, offset_bytes, zeros, piece_bytes, fault);
+		offset_bytes += piece_bytes;
+		len_bytes -= piece_bytes;
+	}
+	return err;
+}
+
+/* What has to hold before anything is changed. */
+static bcfmt_err may_change(struct bcfmt_dev *dev, uint64_t offset_bytes, const char *verb)
+{
+	struct io_fault fault = { .offset_bytes = offset_bytes,
+				  .reason = "opened for reading only" };
+
+	if (dev->is_writable && dev->ops->write)
+		return BCFMT_OK;
+	return report(dev, BCFMT_E_ARG, verb, &fault);
+}
+
+bcfmt_err bcfmt_dev_zero(struct bcfmt_dev *dev, uint64_t offset_bytes, uint64_t len_bytes)
+{
+	struct io_fault fault = { .offset_bytes = offset_bytes };
+	bcfmt_err err = may_change(dev, offset_bytes, "zero");
+
+	if (err)
+		return err;
+	if (!is_inside(dev, offset_bytes, len_bytes))
+		return report_range(dev, "zero", offset_bytes, len_bytes);
+	if (!len_bytes)
+		return BCFMT_OK;
+	err = dev->ops->zero ? dev->ops->zero(dev, offset_bytes, len_bytes, &fault)
+			     : BCFMT_E_UNSUPPORTED;
+	if (err == BCFMT_E_UNSUPPORTED)
+		err = write_zeros(dev, offset_bytes, len_bytes, &fault);
+	return err ? report(dev, err, "zero", &fault) : BCFMT_OK;
+}
+
+bcfmt_err bcfmt_dev_discard(struct bcfmt_dev *dev, uint64_t offset_bytes, uint64_t len_bytes)
+{
+	struct io_fault fault = { .offset_bytes = offset_bytes };
+	bcfmt_err err = may_change(dev, offset_bytes, "discard");
+
+	if (err)
+		return err;
+	if (!is_inside(dev, offset_bytes, len_bytes))
+		return report_range(dev, "discard", offset_bytes, len_bytes);
+	if (!len_bytes)
+		return BCFMT_OK;
+	err = dev->ops->discard ? dev->ops->discard(dev, offset_bytes, len_bytes, &fault)
+				: BCFMT_E_UNSUPPORTED;
+	if (err && err != BCFMT_E_UNSUPPORTED)
+		return report(dev, err, "discard", &fault);
+	return err;
+}
+
+void bcfmt_dev_forget(struct bcfmt_dev *dev)
+{
+	dev_forget(dev);
+}
+
 bcfmt_err dev_flush_quiet(struct bcfmt_dev *dev, struct io_fault *fault)
 {
 	return dev->ops->flush ? dev->ops->flush(dev, fault) : BCFMT_OK;
@@ -155,6 +231,12 @@ void dev_read_ahead(struct bcfmt_dev *dev, uint64_t offset_bytes, uint64_t len_b
 	if (dev->ops->read_ahead && offset_bytes < dev->bytes)
 		dev->ops->read_ahead(dev, offset_bytes,
 				     min_u64(len_bytes, dev->bytes - offset_bytes));
+}
+
+void dev_forget(struct bcfmt_dev *dev)
+{
+	if (dev->ops->forget)
+		dev->ops->forget(dev);
 }
 
 bcfmt_err bcfmt_dev_read(struct bcfmt_dev *dev, uint64_t offset_bytes, void *buf, size_t len_bytes)
@@ -203,16 +285,27 @@ bcfmt_err bcfmt_dev_next_data(struct bcfmt_dev *dev, uint64_t offset_bytes, uint
 	return err < 0 ? report(dev, err, "look for data", &fault) : err;
 }
 
-static void note_bad(struct bcfmt_bad_read *bad, uint64_t offset_bytes, uint64_t len_bytes)
+/* What a salvaging read tells of sectors that it could not read. */
+struct salvage {
+	struct bcfmt_bad_read *sum;
+	dev_bad_fn on_bad; /* may be NULL */
+	void *arg;
+};
+
+static bcfmt_err note_bad(const struct salvage *salvage, uint64_t offset_bytes, uint64_t len_bytes)
 {
-	if (!bad->sectors)
-		bad->first_sector = offset_bytes / BCFMT_SECTOR_BYTES;
-	bad->sectors += len_bytes / BCFMT_SECTOR_BYTES;
+	uint64_t first_sector = offset_bytes / BCFMT_SECTOR_BYTES;
+	uint64_t sectors = len_bytes / BCFMT_SECTOR_BYTES;
+
+	if (!salvage->sum->sectors)
+		salvage->sum->first_sector = first_sector;
+	salvage->sum->sectors += sectors;
+	return salvage->on_bad ? salvage->on_bad(salvage->arg, first_sector, sectors) : BCFMT_OK;
 }
 
 /* Sector by sector; *has_any: at least one could be read. OK or what is no fault of the medium. */
 static bcfmt_err salvage_sectors(struct bcfmt_dev *dev, uint64_t offset_bytes, uint8_t *buf,
-				 size_t len_bytes, struct bcfmt_bad_read *bad, bool *has_any,
+				 size_t len_bytes, const struct salvage *salvage, bool *has_any,
 				 struct io_fault *fault)
 {
 	size_t done;
@@ -226,7 +319,9 @@ static bcfmt_err salvage_sectors(struct bcfmt_dev *dev, uint64_t offset_bytes, u
 			return err;
 		if (err) {
 			memset(buf + done, 0, BCFMT_SECTOR_BYTES);
-			note_bad(bad, offset_bytes + done, BCFMT_SECTOR_BYTES);
+			err = note_bad(salvage, offset_bytes + done, BCFMT_SECTOR_BYTES);
+			if (err)
+				return err;
 		} else {
 			*has_any = true;
 		}
@@ -235,7 +330,7 @@ static bcfmt_err salvage_sectors(struct bcfmt_dev *dev, uint64_t offset_bytes, u
 }
 
 static bcfmt_err salvage_pieces(struct bcfmt_dev *dev, uint64_t offset_bytes, uint8_t *buf,
-				size_t len_bytes, struct bcfmt_bad_read *bad,
+				size_t len_bytes, const struct salvage *salvage,
 				struct io_fault *fault)
 {
 	unsigned int failed_in_row = 0;
@@ -250,8 +345,8 @@ static bcfmt_err salvage_pieces(struct bcfmt_dev *dev, uint64_t offset_bytes, ui
 		piece_bytes = min_u64(piece_bytes, len_bytes - done);
 		err = dev_read_quiet(dev, at, buf + done, piece_bytes, fault);
 		if (err == BCFMT_E_IO)
-			err = salvage_sectors(dev, at, buf + done, piece_bytes, bad, &has_any,
-					      fault);
+			err = salvage_sectors(dev, at, buf + done, piece_bytes, salvage,
+					      &has_any, fault);
 		if (err)
 			return err;
 		failed_in_row = has_any ? 0 : failed_in_row + 1;
@@ -259,7 +354,7 @@ static bcfmt_err salvage_pieces(struct bcfmt_dev *dev, uint64_t offset_bytes, ui
 	}
 	if (done < len_bytes) {
 		memset(buf + done, 0, len_bytes - done);
-		note_bad(bad, offset_bytes + done, len_bytes - done);
+		return note_bad(salvage, offset_bytes + done, len_bytes - done);
 	}
 	return BCFMT_OK;
 }
@@ -267,6 +362,14 @@ static bcfmt_err salvage_pieces(struct bcfmt_dev *dev, uint64_t offset_bytes, ui
 bcfmt_err bcfmt_dev_read_salvage(struct bcfmt_dev *dev, uint64_t offset_bytes, void *buf,
 				 size_t len_bytes, struct bcfmt_bad_read *bad)
 {
+	return dev_read_salvage_each(dev, offset_bytes, buf, len_bytes, bad, NULL, NULL);
+}
+
+bcfmt_err dev_read_salvage_each(struct bcfmt_dev *dev, uint64_t offset_bytes, void *buf,
+				size_t len_bytes, struct bcfmt_bad_read *bad, dev_bad_fn on_bad,
+				void *arg)
+{
+	struct salvage salvage = { bad, on_bad, arg };
 	struct io_fault fault = { .offset_bytes = offset_bytes };
 	bcfmt_err err = BCFMT_OK;
 	size_t inside_bytes = 0;
@@ -281,12 +384,12 @@ bcfmt_err bcfmt_dev_read_salvage(struct bcfmt_dev *dev, uint64_t offset_bytes, v
 	if (inside_bytes)
 		err = dev_read_quiet(dev, offset_bytes, buf, inside_bytes, &fault);
 	if (err == BCFMT_E_IO)
-		err = salvage_pieces(dev, offset_bytes, buf, inside_bytes, bad, &fault);
+		err = salvage_pieces(dev, offset_bytes, buf, inside_bytes, &salvage, &fault);
 	if (err)
 		return report(dev, err, "read", &fault);
 	if (inside_bytes < len_bytes) {
 		memset((uint8_t *)buf + inside_bytes, 0, len_bytes - inside_bytes);
-		note_bad(bad, offset_bytes + inside_bytes, len_bytes - inside_bytes);
+		err = note_bad(&salvage, offset_bytes + inside_bytes, len_bytes - inside_bytes);
 	}
-	return BCFMT_OK;
+	return err;
 }

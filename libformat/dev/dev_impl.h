@@ -31,6 +31,17 @@ struct dev_ops {
 			       uint64_t *end_bytes, struct io_fault *fault);
 	/* NULL: no use. Only a hint: the range will be read soon. Called from several threads. */
 	void (*read_ahead)(struct bcfmt_dev *dev, uint64_t offset_bytes, uint64_t len_bytes);
+	/* NULL or E_UNSUPPORTED: zeros are written. Called like write. */
+	bcfmt_err (*zero)(struct bcfmt_dev *dev, uint64_t offset_bytes, uint64_t len_bytes,
+			  struct io_fault *fault);
+	/* NULL or E_UNSUPPORTED: there is no discarding. Called like write. */
+	bcfmt_err (*discard)(struct bcfmt_dev *dev, uint64_t offset_bytes, uint64_t len_bytes,
+			     struct io_fault *fault);
+	/*
+	 * What is read next comes from the medium and not from the memory of this machine, as far
+	 * as it can be had. NULL: nothing is kept. After a flush.
+	 */
+	void (*forget)(struct bcfmt_dev *dev);
 	/* Frees the structure that dev is the first member of, and the devices it owns. */
 	void (*free)(struct bcfmt_dev *dev);
 };
@@ -44,6 +55,7 @@ struct bcfmt_dev {
 	uint32_t logical_block_bytes;
 	bool is_writable;
 	bool was_in_use;
+	bool is_image;
 };
 
 /* bytes is rounded down to whole sectors. E_NOMEM leaves *dev without anything to free. */
@@ -64,9 +76,27 @@ bcfmt_err dev_next_data_quiet(struct bcfmt_dev *dev, uint64_t offset_bytes, uint
 
 /* Tells that a range, of which anything may lie beyond the end, will be read soon. */
 void dev_read_ahead(struct bcfmt_dev *dev, uint64_t offset_bytes, uint64_t len_bytes);
+void dev_forget(struct bcfmt_dev *dev);
+
+/*
+ * A new and empty file, for its owner only, that can be written to and grows; its name is durable.
+ * E_ARG when something of that name is there. Its size is not that of the file: what was not
+ * written cannot be read.
+ */
+bcfmt_err dev_file_create(struct bcfmt_ctx *ctx, const char *path, struct bcfmt_dev **out);
+
+/* A run of sectors that could not be read; what it returns ends the reading. */
+typedef bcfmt_err (*dev_bad_fn)(void *arg, uint64_t first_sector, uint64_t sectors);
+/* bcfmt_dev_read_salvage() that tells each run of them, in ascending order. on_bad may be NULL. */
+bcfmt_err dev_read_salvage_each(struct bcfmt_dev *dev, uint64_t offset_bytes, void *buf,
+				size_t len_bytes, struct bcfmt_bad_read *bad, dev_bad_fn on_bad,
+				void *arg);
 
 /* Fills *fault and returns err. os_error 0 when reason says all. */
 bcfmt_err dev_io_fail(struct io_fault *fault, bcfmt_err err, uint64_t offset_bytes, int os_error,
 		      const char *reason);
+
+/* Descriptor of an opened block device or image file, borrowed; -1 for all other kinds. */
+int file_dev_fd(const struct bcfmt_dev *dev);
 
 #endif

@@ -121,6 +121,94 @@ static void file_read_ahead(struct bcfmt_dev *dev, uint64_t offset_bytes, uint64
 	(void)posix_fadvise(file->fd, (off_t)offset_bytes, (off_t)len_bytes, POSIX_FADV_WILLNEED);
 }
 
+/* Zeros of one piece of data of a file. The first way that the file system knows is taken. */
+static int zero_data(int fd, off_t offset_bytes, off_t len_bytes)
+{
+	static const int ways[] = {
+		FALLOC_FL_ZERO_RANGE,
+		FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+	};
+	int result = -1;
+
+	for (size_t i = 0; i < sizeof(ways) / sizeof(ways[0]); i++) {
+		do {
+			result = fallocate(fd, ways[i], offset_bytes, len_bytes);
+		} while (result && errno == EINTR);
+		if (!result || (errno != EOPNOTSUPP && errno != ENOSYS && errno != EINVAL))
+			break;
+	}
+	return result;
+}
+
+/* Holes stay: only what lies between them is touched. */
+static bcfmt_err zero_file(struct bcfmt_dev *dev, uint64_t offset_bytes, uint64_t len_bytes,
+			   struct io_fault *fault)
+{
+	const struct file_dev *file = (struct file_dev *)dev;
+	uint64_t end_bytes = offset_bytes + len_bytes;
+	uint64_t begin, end;
+	bcfmt_err err;
+
+	while (offset_bytes < end_bytes) {
+		err = file_next_data(dev, offset_bytes, &begin, &end, fault);
+		if (err == BCFMT_END || (!err && begin >= end_bytes))
+			return BCFMT_OK;
+		if (err)
+			return err;
+		end = min_u64(end, end_bytes);
+		if (zero_data(file->fd, (off_t)begin, (off_t)(end - begin))) {
+			if (errno == EOPNOTSUPP || errno == ENOSYS || errno == EINVAL)
+				return BCFMT_E_UNSUPPORTED;
+			return dev_io_fail(fault, BCFMT_E_IO, begin, errno, NULL);
+		}
+		offset_bytes = end;
+	}
+	return BCFMT_OK;
+}
+
+/* A request of a range to the block layer. Kernels refuse odd ranges and what a device lacks. */
+static bcfmt_err block_range(const struct file_dev *file, unsigned long request,
+			     uint64_t offset_bytes, uint64_t len_bytes, struct io_fault *fault)
+{
+	uint64_t range[2] = { offset_bytes, len_bytes };
+	int result;
+
+	do {
+		result = ioctl(file->fd, request, range);
+	} while (result && errno == EINTR);
+	if (!result)
+		return BCFMT_OK;
+	if (errno == EOPNOTSUPP || errno == ENOTTY || errno == EINVAL)
+		return BCFMT_E_UNSUPPORTED;
+	return dev_io_fail(fault, BCFMT_E_IO, offset_bytes, errno, NULL);
+}
+
+static bcfmt_err file_zero(struct bcfmt_dev *dev, uint64_t offset_bytes, uint64_t len_bytes,
+			   struct io_fault *fault)
+{
+	const struct file_dev *file = (struct file_dev *)dev;
+
+	if (file->is_block)
+		return block_range(file, BLKZEROOUT, offset_bytes, len_bytes, fault);
+	return zero_file(dev, offset_bytes, len_bytes, fault);
+}
+
+static bcfmt_err file_discard(struct bcfmt_dev *dev, uint64_t offset_bytes, uint64_t len_bytes,
+			      struct io_fault *fault)
+{
+	const struct file_dev *file = (struct file_dev *)dev;
+
+	if (!file->is_block)
+		return BCFMT_E_UNSUPPORTED;
+	return block_range(file, BLKDISCARD, offset_bytes, len_bytes, fault);
+}
+
+static void file_forget(struct bcfmt_dev *dev)
+{
+	/* A wish: what it does not do makes reading back prove less, and nothing else. */
+	(void)posix_fadvise(((struct file_dev *)dev)->fd, 0, 0, POSIX_FADV_DONTNEED);
+}
+
 static void file_free(struct bcfmt_dev *dev)
 {
 	struct file_dev *file = (struct file_dev *)dev;
@@ -136,8 +224,16 @@ static const struct dev_ops file_ops = {
 	.flush = file_flush,
 	.next_data = file_next_data,
 	.read_ahead = file_read_ahead,
+	.zero = file_zero,
+	.discard = file_discard,
+	.forget = file_forget,
 	.free = file_free,
 };
+
+int file_dev_fd(const struct bcfmt_dev *dev)
+{
+	return dev->ops == &file_ops ? ((const struct file_dev *)dev)->fd : -1;
+}
 
 static bcfmt_err fail_errno(struct bcfmt_ctx *ctx, const char *path, const char *what)
 {
@@ -256,7 +352,7 @@ static bcfmt_err measure(struct bcfmt_ctx *ctx, const char *path, unsigned int f
 		 * bcache and file systems write past this cache. While they hold the device
 		 * what somebody read before would stay in it and be seen again.
 		 */
-		(void)posix_fadvise(file->fd, 0, 0, POSIX_FADV_DONTNEED);
+		file_forget(&file->dev);
 	}
 	file->dev.bytes = bytes - bytes % BCFMT_SECTOR_BYTES;
 	if (!file->dev.bytes)
@@ -294,6 +390,57 @@ bcfmt_err bcfmt_dev_open(struct bcfmt_ctx *ctx, const char *path, unsigned int f
 	if (!err)
 		err = measure(ctx, path, flags, file);
 	if (err) {
+		bcfmt_dev_free(&file->dev);
+		return err;
+	}
+	*out = &file->dev;
+	return BCFMT_OK;
+}
+
+/* Without it a power cut can take the name of a file away whose contents are durable. */
+static bcfmt_err sync_folder_of(struct bcfmt_ctx *ctx, const char *path)
+{
+	const char *slash = strrchr(path, '/');
+	char *folder = slash ? strndup(path, slash > path ? (size_t)(slash - path) : 1)
+			     : strdup(".");
+	bcfmt_err err = BCFMT_OK;
+	int fd;
+
+	if (!folder)
+		return bcfmt_fail(ctx, BCFMT_E_NOMEM, "%s: out of memory", path);
+	fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0)
+		err = fail_errno(ctx, folder, "cannot open the folder");
+	else if (fsync(fd) && errno != EINVAL)
+		err = fail_errno(ctx, folder, "cannot make the new name durable");
+	if (fd >= 0)
+		close(fd);
+	free(folder);
+	return err;
+}
+
+bcfmt_err dev_file_create(struct bcfmt_ctx *ctx, const char *path, struct bcfmt_dev **out)
+{
+	struct file_dev *file = calloc(1, sizeof(*file));
+	bcfmt_err err = BCFMT_OK;
+
+	*out = NULL;
+	if (!file || dev_init(&file->dev, &file_ops, ctx, path, INT64_MAX)) {
+		free(file);
+		return bcfmt_fail(ctx, BCFMT_E_NOMEM, "%s: out of memory", path);
+	}
+	file->dev.is_writable = true;
+	file->fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, S_IRUSR | S_IWUSR);
+	if (file->fd < 0 && errno == EEXIST)
+		err = bcfmt_fail(ctx, BCFMT_E_ARG, "%s: is there already, and is not overwritten",
+				 path);
+	else if (file->fd < 0)
+		err = fail_errno(ctx, path, "cannot make the file");
+	else
+		err = sync_folder_of(ctx, path);
+	if (err) {
+		if (file->fd >= 0)
+			unlink(path);
 		bcfmt_dev_free(&file->dev);
 		return err;
 	}

@@ -13,22 +13,9 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
+#include "dev/sysfs.h"
+
 #define MOUNTINFO_FIELDS_MAX 64u
-#define DISK_NAME_BYTES 64u
-
-/* Builds a path; one that does not fit becomes empty, which no file has. */
-static void __attribute__((format(printf, 2, 3))) path_print(char path[PATH_MAX], const char *fmt,
-							      ...)
-{
-	va_list args;
-	int len;
-
-	va_start(args, fmt);
-	len = vsnprintf(path, PATH_MAX, fmt, args);
-	va_end(args);
-	if (len < 0 || len >= PATH_MAX)
-		path[0] = '\0';
-}
 
 /* Cut where it does not fit. */
 static void __attribute__((format(printf, 2, 3))) say(struct holder *out, const char *fmt, ...)
@@ -38,21 +25,6 @@ static void __attribute__((format(printf, 2, 3))) say(struct holder *out, const 
 	va_start(args, fmt);
 	vsnprintf(out->text, sizeof(out->text), fmt, args);
 	va_end(args);
-}
-
-/* The first line of a small file without its end; false when there is none. */
-static bool read_line(const char *path, char *line, size_t line_bytes)
-{
-	FILE *file = fopen(path, "re");
-	bool has_line;
-
-	if (!file)
-		return false;
-	has_line = fgets(line, (int)line_bytes, file) != NULL;
-	fclose(file);
-	if (has_line)
-		line[strcspn(line, "\n")] = '\0';
-	return has_line;
 }
 
 /* Undoes the \040 that stands for a blank in the tables of /proc, in place. */
@@ -115,7 +87,7 @@ static bool mount_holder(const struct host_view *host, dev_t rdev, struct holder
 	bool is_found = false;
 	FILE *file;
 
-	path_print(path, "%s/self/mountinfo", host->proc_dir);
+	sysfs_path(path, "%s/self/mountinfo", host->proc_dir);
 	file = fopen(path, "re");
 	if (!file)
 		return false;
@@ -140,7 +112,7 @@ static bool is_swap(const struct host_view *host, const struct stat *what)
 	struct stat st;
 	FILE *file;
 
-	path_print(path, "%s/swaps", host->proc_dir);
+	sysfs_path(path, "%s/swaps", host->proc_dir);
 	file = fopen(path, "re");
 	if (!file)
 		return false;
@@ -166,14 +138,14 @@ static bool bcache_holder(const char *disk_dir, struct holder *out)
 	struct stat st;
 	ssize_t len;
 
-	path_print(path, "%s/bcache", disk_dir);
+	sysfs_path(path, "%s/bcache", disk_dir);
 	if (stat(path, &st))
 		return false;
 	/* A cache links to its set as "set", a backing device as "cache". */
-	path_print(path, "%s/bcache/set", disk_dir);
+	sysfs_path(path, "%s/bcache/set", disk_dir);
 	len = readlink(path, target, sizeof(target) - 1);
 	if (len < 0) {
-		path_print(path, "%s/bcache/cache", disk_dir);
+		sysfs_path(path, "%s/bcache/cache", disk_dir);
 		len = readlink(path, target, sizeof(target) - 1);
 	}
 	if (len < 0) {
@@ -189,12 +161,12 @@ static bool bcache_holder(const char *disk_dir, struct holder *out)
 /* Device mapper, md and others list themselves in the folder holders of what they stand on. */
 static bool upper_holder(const struct host_view *host, const char *disk_dir, struct holder *out)
 {
-	char path[PATH_MAX], name[DISK_NAME_BYTES * 2];
+	char path[PATH_MAX], name[SYSFS_NAME_BYTES * 2];
 	struct dirent *entry;
 	bool is_found = false;
 	DIR *dir;
 
-	path_print(path, "%s/holders", disk_dir);
+	sysfs_path(path, "%s/holders", disk_dir);
 	dir = opendir(path);
 	if (!dir)
 		return false;
@@ -202,8 +174,8 @@ static bool upper_holder(const struct host_view *host, const char *disk_dir, str
 		if (entry->d_name[0] == '.')
 			continue;
 		is_found = true;
-		path_print(path, "%s/class/block/%s/dm/name", host->sys_dir, entry->d_name);
-		if (read_line(path, name, sizeof(name)))
+		sysfs_path(path, "%s/class/block/%s/dm/name", host->sys_dir, entry->d_name);
+		if (sysfs_line(path, name, sizeof(name)))
 			say(out, "held by %s (%s)", entry->d_name, name);
 		else
 			say(out, "held by %s", entry->d_name);
@@ -229,29 +201,6 @@ static bool own_holder(const struct host_view *host, const char *disk_dir, dev_t
 	return *disk_dir && upper_holder(host, disk_dir, out);
 }
 
-/* The device number in the file "dev" of a folder in sysfs. */
-static bool read_rdev(const char *disk_dir, dev_t *rdev)
-{
-	char path[PATH_MAX], line[32];
-	unsigned int major_nr, minor_nr;
-
-	path_print(path, "%s/dev", disk_dir);
-	if (!read_line(path, line, sizeof(line)) ||
-	    sscanf(line, "%u:%u", &major_nr, &minor_nr) != 2)
-		return false;
-	*rdev = makedev(major_nr, minor_nr);
-	return true;
-}
-
-static bool is_partition(const char *disk_dir)
-{
-	char path[PATH_MAX];
-	struct stat st;
-
-	path_print(path, "%s/partition", disk_dir);
-	return !stat(path, &st);
-}
-
 /* Holder of a part or of the whole, told with the name of that device. */
 static bool related_holder(const struct host_view *host, const char *disk_dir, const char *what,
 			   struct holder *out)
@@ -259,7 +208,7 @@ static bool related_holder(const struct host_view *host, const char *disk_dir, c
 	struct holder inner;
 	dev_t rdev;
 
-	if (!read_rdev(disk_dir, &rdev) || !own_holder(host, disk_dir, rdev, &inner))
+	if (!sysfs_rdev(disk_dir, &rdev) || !own_holder(host, disk_dir, rdev, &inner))
 		return false;
 	say(out, "%s %s is %s", what, strrchr(disk_dir, '/') + 1, inner.text);
 	return true;
@@ -278,8 +227,8 @@ static bool partition_holder(const struct host_view *host, const char *disk_dir,
 	while (!is_found && (entry = readdir(dir))) {
 		if (entry->d_name[0] == '.')
 			continue;
-		path_print(path, "%s/%s", disk_dir, entry->d_name);
-		is_found = is_partition(path) && related_holder(host, path, "partition", out);
+		sysfs_path(path, "%s/%s", disk_dir, entry->d_name);
+		is_found = sysfs_is_partition(path) && related_holder(host, path, "partition", out);
 	}
 	closedir(dir);
 	return is_found;
@@ -287,16 +236,14 @@ static bool partition_holder(const struct host_view *host, const char *disk_dir,
 
 bool in_use_block(const struct host_view *host, dev_t rdev, struct holder *out)
 {
-	char path[PATH_MAX], disk_dir[PATH_MAX];
+	char disk_dir[PATH_MAX];
 
-	path_print(path, "%s/dev/block/%u:%u", host->sys_dir, major(rdev), minor(rdev));
-	if (!realpath(path, disk_dir))
-		disk_dir[0] = '\0';
+	(void)sysfs_disk_dir(host, rdev, disk_dir);
 	if (own_holder(host, disk_dir, rdev, out))
 		return true;
 	if (!*disk_dir)
 		return false;
-	if (!is_partition(disk_dir))
+	if (!sysfs_is_partition(disk_dir))
 		return partition_holder(host, disk_dir, out);
 	*strrchr(disk_dir, '/') = '\0';
 	return *disk_dir && related_holder(host, disk_dir, "its disk", out);
@@ -308,7 +255,7 @@ static bool is_claimed(const struct host_view *host, const char *name)
 	char path[PATH_MAX];
 	int fd;
 
-	path_print(path, "%s/%s", host->dev_dir, name);
+	sysfs_path(path, "%s/%s", host->dev_dir, name);
 	fd = open(path, O_RDONLY | O_EXCL | O_NONBLOCK | O_CLOEXEC);
 	if (fd < 0)
 		return errno == EBUSY;
@@ -322,8 +269,8 @@ static enum image_use loop_use(const struct host_view *host, const char *name, s
 	struct holder inner;
 	dev_t rdev;
 
-	path_print(path, "%s/block/%s", host->sys_dir, name);
-	if (read_rdev(path, &rdev) && in_use_block(host, rdev, &inner)) {
+	sysfs_path(path, "%s/block/%s", host->sys_dir, name);
+	if (sysfs_rdev(path, &rdev) && in_use_block(host, rdev, &inner)) {
 		say(out, "attached to %s, which is %s", name, inner.text);
 		return IMAGE_HELD;
 	}
@@ -348,15 +295,15 @@ enum image_use in_use_image(const struct host_view *host, const struct stat *fil
 		say(out, "in use as swap");
 		return IMAGE_HELD;
 	}
-	path_print(path, "%s/block", host->sys_dir);
+	sysfs_path(path, "%s/block", host->sys_dir);
 	dir = opendir(path);
 	if (!dir)
 		return IMAGE_FREE;
 	while (use != IMAGE_HELD && (entry = readdir(dir))) {
 		if (strncmp(entry->d_name, "loop", 4) != 0)
 			continue;
-		path_print(path, "%s/block/%s/loop/backing_file", host->sys_dir, entry->d_name);
-		if (!read_line(path, backing, sizeof(backing)) || stat(backing, &st) ||
+		sysfs_path(path, "%s/block/%s/loop/backing_file", host->sys_dir, entry->d_name);
+		if (!sysfs_line(path, backing, sizeof(backing)) || stat(backing, &st) ||
 		    st.st_dev != file->st_dev || st.st_ino != file->st_ino)
 			continue;
 		/* A file can be attached twice; the held one counts. */
@@ -368,7 +315,7 @@ enum image_use in_use_image(const struct host_view *host, const struct stat *fil
 
 bool in_use_lock(const struct host_view *host, const struct stat *file, struct holder *out)
 {
-	char path[PATH_MAX], name[DISK_NAME_BYTES];
+	char path[PATH_MAX], name[SYSFS_NAME_BYTES];
 	char *line = NULL;
 	size_t line_bytes = 0;
 	bool is_found = false;
@@ -377,7 +324,7 @@ bool in_use_lock(const struct host_view *host, const struct stat *file, struct h
 	int pid = 0;
 	FILE *locks;
 
-	path_print(path, "%s/locks", host->proc_dir);
+	sysfs_path(path, "%s/locks", host->proc_dir);
 	locks = fopen(path, "re");
 	if (!locks)
 		return false;
@@ -393,8 +340,8 @@ bool in_use_lock(const struct host_view *host, const struct stat *file, struct h
 	fclose(locks);
 	if (!is_found)
 		return false;
-	path_print(path, "%s/%d/comm", host->proc_dir, pid);
-	if (read_line(path, name, sizeof(name)))
+	sysfs_path(path, "%s/%d/comm", host->proc_dir, pid);
+	if (sysfs_line(path, name, sizeof(name)))
 		say(out, "locked by %s (process %d)", name, pid);
 	else
 		say(out, "locked by process %d", pid);

@@ -211,6 +211,17 @@ bcfmt_err range_map_set(struct range_map *map, uint64_t start, uint64_t end, uin
 	return insert(map, find(map, start), (struct range){ start, end, value });
 }
 
+bcfmt_err range_map_join(struct range_map *map, uint64_t start, uint64_t end)
+{
+	struct range range;
+
+	if (start && range_map_at(map, start - 1, &range) && range.start < start)
+		start = range.start;
+	if (range_map_at(map, end, &range) && range.start <= end)
+		end = range.end;
+	return range_map_set(map, start, end, RANGE_VALUE_FIXED);
+}
+
 void range_map_clear(struct range_map *map)
 {
 	size_t i;

@@ -32,6 +32,11 @@ bool range_map_at(const struct range_map *map, uint64_t position, struct range *
  * [start, end) is mapped no more. Mapping a range that is there with the same bounds never fails.
  */
 bcfmt_err range_map_set(struct range_map *map, uint64_t start, uint64_t end, uint64_t value);
+/*
+ * Maps [start, end) to RANGE_VALUE_FIXED and joins it with neighbours that touch, so that one lookup
+ * tells how far one reaches; for maps without other values. Errors as above.
+ */
+bcfmt_err range_map_join(struct range_map *map, uint64_t start, uint64_t end);
 /* Value at position, which lies in range. */
 uint64_t range_value_at(const struct range *range, uint64_t position);
 /* Empties and frees; the map can be used again. */

@@ -9,6 +9,10 @@
 #define DISK_SUPER_CSUM_FROM 8u
 #define DISK_SUPER_JOURNAL_AT 208u
 #define DISK_SUPER_JOURNAL_MAX 256u /* kernel: SB_JOURNAL_BUCKETS */
+/* Initializer of the 16 bytes at magic. */
+#define DISK_SUPER_MAGIC \
+	{ 0xc6, 0x85, 0x73, 0xf6, 0x4e, 0x1a, 0x45, 0xca, \
+	  0x82, 0x65, 0xf5, 0x7f, 0x48, 0xba, 0x6d, 0x81 }
 #define DISK_SUPER_DATA_OFFSET_MIN 16u /* sectors. kernel: BDEV_DATA_START_DEFAULT */
 
 /* Little-endian throughout. "Refuses" without a name is read_super(); "common" is for caches only:

@@ -50,4 +50,12 @@ const char *out_effect_text(enum bcfmt_effect effect);
 const char *out_consent_text(enum bcfmt_consent consent);
 enum out_style out_severity_style(enum bcfmt_severity severity);
 
+/* The rest of the line that says whether a kernel registers the set, and what belongs to it. */
+void out_predictions_of_cache(struct bcfmt_out *out, const struct bcfmt_set *set,
+			      const struct bcfmt_verdict *verdict);
+/* A line on a backing device, where it is not simply joined with the cache. */
+void out_predictions_of_backing(struct bcfmt_out *out, const struct bcfmt_verdict *verdict,
+				const struct bcfmt_member *member);
+void out_prediction_json(struct bcfmt_out *out, const struct bcfmt_prediction *prediction);
+
 #endif

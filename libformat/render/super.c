@@ -4,10 +4,10 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "ondisk/super.h"
 #include "render/out.h"
 
-static const uint8_t bcache_magic[16] = { 0xc6, 0x85, 0x73, 0xf6, 0x4e, 0x1a, 0x45, 0xca,
-					  0x82, 0x65, 0xf5, 0x7f, 0x48, 0xba, 0x6d, 0x81 };
+static const uint8_t bcache_magic[16] = DISK_SUPER_MAGIC;
 
 static bool has_magic(const struct bcfmt_super *super)
 {

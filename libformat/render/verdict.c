@@ -193,6 +193,7 @@ static void device_json(struct bcfmt_out *out, const struct bcfmt_verdict_device
 	out_json_set(out, object, "certainty", json_string(certainty_name(device->certainty)));
 	if (device->certainty != BCFMT_UNKNOWN) {
 		out_json_set(out, object, "dirty_bytes", out_json_u64(device->dirty_bytes));
+		out_json_set(out, object, "redirtied_bytes", out_json_u64(device->redirtied_bytes));
 		out_json_set(out, object, "clean_bytes", out_json_u64(device->clean_bytes));
 		out_json_set(out, object, "lost_bytes", out_json_u64(device->lost_bytes));
 	}
@@ -212,19 +213,15 @@ static void device_any(struct bcfmt_out *out, const struct bcfmt_verdict_device 
 		device_text(out, device);
 }
 
-static void registers_text(struct bcfmt_out *out, const struct bcfmt_verdict *verdict)
+static void registers_text(struct bcfmt_out *out, const struct bcfmt_set *set,
+			   const struct bcfmt_verdict *verdict)
 {
-	size_t n = verdict->n_first_lines;
-
 	out_put(out, "a kernel would register the set: ");
 	put_answer(out, verdict->registers != BCFMT_REGISTERS_UNKNOWN,
 		   verdict->registers == BCFMT_REGISTERS_YES);
-	if (n)
-		out_put(out, "; %s",
-			n > 1 ? "its first message is one of these:" : "its first message:");
-	out_end_line(out);
-	for (size_t i = 0; i < n; i++)
-		bcfmt_out_line(out, "    %s", verdict->first_lines[i]);
+	out_predictions_of_cache(out, set, verdict);
+	for (size_t i = 0; i < set->n_backing; i++)
+		out_predictions_of_backing(out, verdict, &set->backing[i]);
 }
 
 static void verdict_json(struct bcfmt_out *out, const struct bcfmt_verdict *verdict)
@@ -266,6 +263,8 @@ void bcfmt_render_verdict(struct bcfmt_out *out, const struct bcfmt_set *set,
 		device_any(out, &device);
 	}
 	if (bcfmt_out_is_json(out)) {
+		for (size_t i = 0; i < verdict->n_predictions; i++)
+			out_prediction_json(out, &verdict->predictions[i]);
 		verdict_json(out, verdict);
 		return;
 	}
@@ -275,5 +274,5 @@ void bcfmt_render_verdict(struct bcfmt_out *out, const struct bcfmt_set *set,
 		put_bytes(out, verdict->unplaced_dirty_bytes, "dirty in the cache");
 		out_end_line(out);
 	}
-	registers_text(out, verdict);
+	registers_text(out, set, verdict);
 }

@@ -145,6 +145,18 @@ static bcfmt_err take_slice(struct bcfmt_tree *tree, struct worker *worker,
 	return err;
 }
 
+static void count_replay(const struct worker *worker, size_t n_old, struct bcfmt_node_view *view)
+{
+	const struct bcfmt_replay_key *keys = worker->replay.items;
+
+	for (size_t i = n_old; i < worker->replay.n; i++) {
+		view->replay_keys++;
+		view->replay_words += bcfmt_key_words(&keys[i].key);
+		view->has_crossing_replay |=
+			bcfmt_pos_cmp(bcfmt_key_end(&keys[i].key), view->ref->hi) > 0;
+	}
+}
+
 /* The final extents of a leaf into worker->leaf, and in *view what they rest on. */
 static bcfmt_err settle_leaf(struct bcfmt_tree *tree, struct worker *worker,
 			     struct bcfmt_node_view *view, size_t n_old)
@@ -209,6 +221,8 @@ static bcfmt_err visit_leaf(struct bcfmt_tree *tree, struct worker *worker,
 	if (err || !visitor->leaf)
 		return err;
 	err = take_slice(tree, worker, ref, &n_old);
+	if (!err)
+		count_replay(worker, n_old, &view);
 	if (!err && visitor->plain && view.is_plain && !worker->replay.n &&
 	    leaf_plain_is_valid(set, &worker->looks, tree->has_final_gens, view.node))
 		return visitor->plain(visitor->arg, &view);

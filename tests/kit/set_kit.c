@@ -342,6 +342,15 @@ static void write_verdict(FILE *out, const struct bcfmt_verdict *verdict)
 		verdict->is_complete, (unsigned long long)verdict->unplaced_dirty_bytes);
 	for (size_t i = 0; i < verdict->n_first_lines; i++)
 		fprintf(out, "line %s\n", verdict->first_lines[i]);
+	for (size_t i = 0; i < verdict->n_predictions; i++) {
+		const struct bcfmt_prediction *prediction = &verdict->predictions[i];
+
+		fprintf(out, "kernel %u outcomes %x outcome %u stage %u effects %zu\n",
+			prediction->kernel, prediction->outcomes, prediction->outcome,
+			prediction->stage, prediction->n_effects);
+		for (size_t j = 0; j < prediction->n_first_lines; j++)
+			fprintf(out, "first %s\n", prediction->first_lines[j]);
+	}
 	for (size_t i = 0; i < verdict->n_devices; i++) {
 		const struct bcfmt_verdict_device *device = &verdict->devices[i];
 

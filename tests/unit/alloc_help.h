@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Memory that runs out: the allocator of a test program, which fails when told to. */
+/* The allocator of a test program: fails when told to. For one source file of the program. */
 #ifndef TESTS_UNIT_ALLOC_HELP_H
 #define TESTS_UNIT_ALLOC_HELP_H
 

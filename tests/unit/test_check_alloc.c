@@ -8,8 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "kit/set_kit.h"
 #include "alloc_help.h"
+#include "kit/set_kit.h"
 
 /* ---- sets ---- */
 

@@ -62,8 +62,9 @@ Test(check_verdict, a_first_gap_with_discard_depends_on_the_kernel)
 {
 	struct bcfmt_check_params params = { .level = BCFMT_LEVEL_FULL };
 	static const unsigned int kernels[] = { 6001, 6019, 0 };
-	static const enum bcfmt_registers answers[] = { BCFMT_REGISTERS_YES, BCFMT_REGISTERS_NO,
-							BCFMT_REGISTERS_NO };
+	/* Before 6.19 it depends on whether the device can discard, which is not known here. */
+	static const enum bcfmt_registers answers[] = { BCFMT_REGISTERS_UNKNOWN,
+							BCFMT_REGISTERS_NO, BCFMT_REGISTERS_NO };
 
 	kit.super.flags |= BCFMT_SUPER_FLAG_DISCARD;
 	leaf_of(0, NULL, 0);

@@ -7,6 +7,8 @@
 
 #include <bcfmt/crc64.h>
 
+#include "codec/crc64_math.h"
+
 static uint64_t crc_of_filled(uint8_t fill, size_t n)
 {
 	uint8_t *bytes = malloc(n);
@@ -74,5 +76,51 @@ Test(crc64, agrees_with_the_definition_at_all_lengths)
 				crc = crc << 1 ^ (crc >> 63 ? 0x42f0e1eba9ea3693 : 0);
 		}
 		cr_assert_eq(bcfmt_crc64_seeded(0x1234567890abcdef, at, n), ~crc, "length %zu", n);
+	}
+}
+
+Test(crc64, the_seed_follows_from_the_checksum)
+{
+	uint8_t bytes[5000];
+
+	for (unsigned int i = 0; i < sizeof(bytes); i++)
+		bytes[i] = (uint8_t)(i * 101 + i / 13);
+	for (size_t n = 0; n < sizeof(bytes); n += 1 + n / 3) {
+		uint64_t seed = 0x80a4003c00001ffull * (n + 1);
+
+		cr_assert_eq(crc64_seed(bcfmt_crc64_seeded(seed, bytes, n), bytes, n), seed,
+			     "length %zu", n);
+	}
+}
+
+Test(crc64, zeros_can_be_taken_back)
+{
+	static const uint8_t zeros[300];
+
+	/* Without the inversions the seeded form is the register itself. */
+	for (size_t n = 0; n < sizeof(zeros); n++)
+		cr_assert_eq(crc64_unshift(~bcfmt_crc64_seeded(0x123456789abcdef, zeros, n), n),
+			     0x123456789abcdef, "length %zu", n);
+}
+
+Test(crc64, a_word_makes_any_checksum)
+{
+	uint8_t bytes[256];
+
+	for (unsigned int i = 0; i < sizeof(bytes); i++)
+		bytes[i] = (uint8_t)(i * 167 + i / 7);
+	for (size_t at = 0; at + 8 <= sizeof(bytes); at++) {
+		uint8_t patched[sizeof(bytes)];
+		uint64_t want = 0xfeedfacecafebeefull + at, word;
+
+		memcpy(patched, bytes, sizeof(bytes));
+		word = crc64_unshift(want ^ bcfmt_crc64_seeded(77, bytes, sizeof(bytes)),
+				     sizeof(bytes) - at);
+		for (unsigned int i = 0; i < 8; i++)
+			patched[at + i] ^= (uint8_t)(word >> (56 - 8 * i));
+		cr_assert_eq(bcfmt_crc64_seeded(77, patched, sizeof(patched)), want, "place %zu",
+			     at);
+		cr_assert_eq(crc64_shift(word, sizeof(bytes) - at),
+			     want ^ bcfmt_crc64_seeded(77, bytes, sizeof(bytes)));
 	}
 }

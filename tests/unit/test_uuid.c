@@ -86,3 +86,24 @@ Test(uuid, text_and_zero)
 	cr_assert(bcfmt_uuid_is_zero(zero));
 	cr_assert(!bcfmt_uuid_is_zero(super.uuid));
 }
+
+Test(uuid, parse_takes_one_form_only)
+{
+	static const char *const wrong[] = {
+		"",
+		"00010203-0405-0607-0809-0a0b0c0d0e0",
+		"00010203-0405-0607-0809-0a0b0c0d0e0f0",
+		"00010203-0405-0607-0809-0a0b0c0d0e0f ",
+		"0001020304050607-0809-0a0b0c0d0e0f---",
+		"00010203-0405-0607-0809-0a0b0c0d0e0g",
+		"{0010203-0405-0607-0809-0a0b0c0d0e0f",
+	};
+	struct bcfmt_super super = kit_super();
+	uint8_t uuid[16] = { 0 };
+
+	for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++)
+		cr_expect_not(bcfmt_uuid_parse(wrong[i], uuid), "%s", wrong[i]);
+	cr_expect(bcfmt_uuid_is_zero(uuid));
+	cr_expect(bcfmt_uuid_parse("00010203-0405-0607-0809-0A0b0C0d0e0F", uuid));
+	cr_expect_arr_eq(uuid, super.uuid, 16);
+}

@@ -5,6 +5,7 @@
 
 #include <criterion/criterion.h>
 
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -138,11 +139,14 @@ struct write_found {
 
 static inline bcfmt_err write_on_node(void *arg, const struct bcfmt_node_view *view)
 {
+	/* Interior levels are read by several threads. */
+	static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 	struct bcfmt_node_iter it = bcfmt_node_iter_init(view->node);
 	struct write_found *found = arg;
 	struct bcfmt_key key, *copy;
 	uint64_t words = 0;
 
+	pthread_mutex_lock(&lock);
 	found->nodes++;
 	while (bcfmt_node_iter_next(&it, &key)) {
 		words += bcfmt_key_words(&key);
@@ -156,6 +160,7 @@ static inline bcfmt_err write_on_node(void *arg, const struct bcfmt_node_view *v
 		found->most_words = words;
 	if (words < found->least_words && bcfmt_pos_cmp(view->ref->hi, bcfmt_pos_max()))
 		found->least_words = words;
+	pthread_mutex_unlock(&lock);
 	return BCFMT_OK;
 }
 

@@ -41,6 +41,73 @@ struct bcfmt_verdict_device {
 
 enum bcfmt_registers { BCFMT_REGISTERS_UNKNOWN, BCFMT_REGISTERS_YES, BCFMT_REGISTERS_NO };
 
+/* Steps of a registration in the order of the kernel's register_bcache() and run_cache_set(). */
+enum bcfmt_stage {
+	BCFMT_STAGE_SUPER,    /* read_super() */
+	BCFMT_STAGE_ALLOC,    /* cache_alloc(); of a backing device cached_dev_init() */
+	BCFMT_STAGE_JOURNAL,  /* bch_journal_read() */
+	BCFMT_STAGE_PRIOS,    /* prio_read() */
+	BCFMT_STAGE_ROOT_PTR, /* the root's pointer in the newest entry */
+	BCFMT_STAGE_ROOT,     /* the root itself is read */
+	BCFMT_STAGE_UUIDS,    /* uuid_read() */
+	BCFMT_STAGE_TREE,     /* bch_btree_check(): all other nodes, on several threads */
+	BCFMT_STAGE_MARK,     /* bch_journal_mark() */
+	BCFMT_STAGE_START,    /* bch_initial_gc_finish(), the allocator; a fresh set is made */
+	BCFMT_STAGE_REPLAY,   /* bch_journal_replay() */
+	BCFMT_STAGE_ATTACH,   /* bch_cached_dev_attach(), flash-only volumes */
+	BCFMT_STAGE_RUNNING,  /* registered; what comes later */
+};
+BCFMT_API const char *bcfmt_stage_name(enum bcfmt_stage stage); /* "root-pointer" */
+
+/* How a registration can end. */
+enum bcfmt_outcome {
+	BCFMT_OUTCOME_UNKNOWN,        /* not enough was read, or several are possible */
+	BCFMT_OUTCOME_REGISTERS,      /* cache: the set runs; backing device: attached to it */
+	BCFMT_OUTCOME_UNCACHED,       /* backing device: its volume runs without the cache */
+	BCFMT_OUTCOME_WAITS,          /* backing device: registered, no volume until its set runs */
+	BCFMT_OUTCOME_REFUSES_DEVICE, /* its superblock is not taken */
+	BCFMT_OUTCOME_STOPS_SET,      /* an error shuts the set down */
+	BCFMT_OUTCOME_OOPS,           /* BUG, oops, memory overrun */
+	BCFMT_OUTCOME_HANGS,
+};
+BCFMT_API const char *bcfmt_outcome_name(enum bcfmt_outcome outcome); /* "stops-set" */
+
+/* What happens all the same, or later, to data or kernel; the problem's KERNEL rows tell more. */
+struct bcfmt_prediction_effect {
+	enum bcfmt_effect effect;
+	enum bcfmt_problem_id id;
+};
+
+#define BCFMT_PREDICTION_LINES	 32u
+#define BCFMT_PREDICTION_FOLLOWS 4u
+#define BCFMT_PREDICTION_EFFECTS 32u
+
+/*
+ * What a kernel does with one of the given devices. Lines are without the kernel's prefix and, of
+ * errors of the set, without "error on UUID: " before and ", disabling caching" behind; values that
+ * are not determined stand as %-conversions.
+ */
+struct bcfmt_prediction {
+	unsigned int kernel;  /* major * 1000 + minor */
+	uint32_t page_bytes;
+	const struct bcfmt_member *member;
+	enum bcfmt_registers registers;
+	enum bcfmt_outcome outcome; /* where several are possible and none is to register, the usual */
+	unsigned int outcomes; /* all that are possible: bits 1 << enum bcfmt_outcome */
+	enum bcfmt_stage stage; /* the last that is surely reached */
+	/*
+	 * Lines of which one is the first to tell of the failure, all of them when several threads
+	 * race or what decides is not on the disks. Where the device may register all the same, none
+	 * need come.
+	 */
+	char *first_lines[BCFMT_PREDICTION_LINES];
+	size_t n_first_lines;
+	char *follow_lines[BCFMT_PREDICTION_FOLLOWS]; /* that come after it */
+	size_t n_follow_lines;
+	struct bcfmt_prediction_effect effects[BCFMT_PREDICTION_EFFECTS];
+	size_t n_effects;
+};
+
 /* Freed with bcfmt_verdict_clear(). */
 struct bcfmt_verdict {
 	/* Live entries, inodes with dirty data, given backing devices that no entry names. */
@@ -48,9 +115,12 @@ struct bcfmt_verdict {
 	size_t n_devices;
 	uint64_t unplaced_inodes; /* inodes with dirty data beyond those listed (hostile tables) */
 	uint64_t unplaced_dirty_bytes;
-	enum bcfmt_registers registers; /* would a kernel register the set */
-	const char *first_lines[8];     /* lines that it may print first; static, from the table */
+	enum bcfmt_registers registers; /* would every kernel asked for register the set */
+	const char *first_lines[8];     /* lines they may print first; into the predictions */
 	size_t n_first_lines;
+	/* Of the cache for every kernel, then of every backing device. Empty without devices. */
+	struct bcfmt_prediction *predictions;
+	size_t n_predictions;
 	uint64_t nodes;
 	uint64_t leaves;
 	uint64_t extents;

@@ -62,13 +62,29 @@ BCFMT_API uint32_t bcfmt_dev_logical_block_bytes(const struct bcfmt_dev *dev); /
 BCFMT_API bool bcfmt_dev_is_writable(const struct bcfmt_dev *dev);
 /* The kernel held it when it was opened with IN_USE_OK. */
 BCFMT_API bool bcfmt_dev_was_in_use(const struct bcfmt_dev *dev);
+/* It is, or stands on, a member of a metadata image: data reads as zeros. */
+BCFMT_API bool bcfmt_dev_is_image(const struct bcfmt_dev *dev);
 
 /* Whole or error. E_RANGE beyond the end, E_IO from the medium (fault: device and sector). */
 BCFMT_API bcfmt_err bcfmt_dev_read(struct bcfmt_dev *dev, uint64_t offset_bytes, void *buf,
 				   size_t len_bytes);
 BCFMT_API bcfmt_err bcfmt_dev_write(struct bcfmt_dev *dev, uint64_t offset_bytes, const void *buf,
 				    size_t len_bytes);
+/*
+ * Makes the range read as zeros, by the device's own means where it has any; holes of image files
+ * stay holes. Whole or error like a write; after an error the range is undefined.
+ */
+BCFMT_API bcfmt_err bcfmt_dev_zero(struct bcfmt_dev *dev, uint64_t offset_bytes,
+				   uint64_t len_bytes);
+/*
+ * Tells a block device that nobody needs the range; what it reads as afterwards is undefined.
+ * E_UNSUPPORTED, without a fault, when the device takes no discards or is none.
+ */
+BCFMT_API bcfmt_err bcfmt_dev_discard(struct bcfmt_dev *dev, uint64_t offset_bytes,
+				      uint64_t len_bytes);
 BCFMT_API bcfmt_err bcfmt_dev_flush(struct bcfmt_dev *dev);
+/* Later reads come from the medium as far as the kernel allows, after a flush. No errors. */
+BCFMT_API void bcfmt_dev_forget(struct bcfmt_dev *dev);
 
 /* What could not be read of a range. */
 struct bcfmt_bad_read {

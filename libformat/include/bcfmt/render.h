@@ -5,6 +5,7 @@
 
 #include <bcfmt/base.h>
 #include <bcfmt/check.h>
+#include <bcfmt/make.h>
 #include <bcfmt/node.h>
 #include <bcfmt/problem.h>
 #include <bcfmt/set.h>
@@ -72,6 +73,19 @@ BCFMT_API void bcfmt_render_explain_line(struct bcfmt_out *out,
 /* A node in the form of the kernel's bch_dump_bset(), "Key skipped backwards" included (4.10). */
 BCFMT_API void bcfmt_render_node_dump(struct bcfmt_out *out, const struct bcfmt_set *set,
 				      const struct bcfmt_node_view *view);
+/*
+ * Formatting. The summary is, a device after the other, the lines that make-bcache of bcache-tools
+ * prints, or super objects.
+ */
+BCFMT_API void bcfmt_render_make_summary(struct bcfmt_out *out,
+					 const struct bcfmt_make_plan *plan);
+/* What is written where: a line or object a step. */
+BCFMT_API void bcfmt_render_make_steps(struct bcfmt_out *out, const struct bcfmt_make_plan *plan);
+/* One object; nothing in text mode, where issues go to the messages of the program. */
+BCFMT_API void bcfmt_render_make_issue(struct bcfmt_out *out,
+				       const struct bcfmt_make_issue *issue);
+/* What to do next; nothing in JSON mode. */
+BCFMT_API void bcfmt_render_make_next(struct bcfmt_out *out, const struct bcfmt_make_plan *plan);
 /* "1.5 GiB"; exact bytes below 1 KiB. out holds 32 bytes. */
 BCFMT_API const char *bcfmt_bytes_text(uint64_t bytes, char out[32]);
 

@@ -56,6 +56,10 @@ struct bcfmt_node_view {
 	 */
 	uint64_t lost_sectors;
 	struct bcfmt_pos lost_at;   /* the first of them */
+	/* Leaves: keys to replay that touch the range, their words, and whether one goes on behind. */
+	uint32_t replay_keys;
+	uint64_t replay_words;
+	bool has_crossing_replay;
 };
 
 enum bcfmt_extent_source {

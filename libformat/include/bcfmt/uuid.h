@@ -36,6 +36,8 @@ BCFMT_API const uint8_t *bcfmt_uuid_invalid(void);
 /* "xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx". */
 BCFMT_API void bcfmt_uuid_text(const uint8_t uuid[BCFMT_UUID_BYTES],
 			       char out[BCFMT_UUID_TEXT_BYTES]);
+/* The form above, of either case, and nothing else; false leaves uuid as it is. */
+BCFMT_API bool bcfmt_uuid_parse(const char *text, uint8_t uuid[BCFMT_UUID_BYTES]);
 BCFMT_API bool bcfmt_uuid_is_zero(const uint8_t uuid[BCFMT_UUID_BYTES]);
 
 BCFMT_END_DECLS

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Logs of dm-log-writes: every state that a power cut could have left on a device. */
+/* Logs of dm-log-writes: every state that a power cut could have left; and writing such logs. */
 #ifndef BCFMT_WRITE_LOG_H
 #define BCFMT_WRITE_LOG_H
 
@@ -78,6 +78,33 @@ BCFMT_API bcfmt_err bcfmt_write_log_advance(struct bcfmt_dev *state, uint32_t n)
  * cost. Otherwise like bcfmt_write_log_advance().
  */
 BCFMT_API bcfmt_err bcfmt_write_log_leave_out(struct bcfmt_dev *state, const uint8_t *left_out);
+
+/*
+ * Several devices that are recorded on one timeline, each into a log of its own. Every entry of
+ * one log stands in all the others as a mark, so the first n entries of each of the logs are what
+ * was on the devices at one moment, whatever was not flushed then.
+ */
+struct bcfmt_recording;
+
+/* Freed with bcfmt_recording_free() after all devices that record on it. E_NOMEM. */
+BCFMT_API bcfmt_err bcfmt_recording_new(struct bcfmt_ctx *ctx, struct bcfmt_recording **out);
+BCFMT_API void bcfmt_recording_free(struct bcfmt_recording *recording);
+/* How many entries each log has by now. */
+BCFMT_API uint32_t bcfmt_recording_entries(const struct bcfmt_recording *recording);
+
+/*
+ * A device over lower that writes whatever changes it to log, and then to lower. What lower holds
+ * at that time goes into the log first, as entries that are durable: they end with a flush, and
+ * the state after bcfmt_recording_entries() entries is the device as it was found. A log is a
+ * valid one at any time. Both devices are borrowed and must outlive *out; log must be writable,
+ * and what it holds is overwritten.
+ *
+ * Writes of *out are whole sectors, else E_ARG. E_RANGE when a log of the recording is full: then
+ * neither log nor device was changed. A write that fails on lower stands in the log all the same.
+ */
+BCFMT_API bcfmt_err bcfmt_dev_recording(struct bcfmt_ctx *ctx, struct bcfmt_recording *recording,
+					struct bcfmt_dev *lower, struct bcfmt_dev *log,
+					struct bcfmt_dev **out);
 
 BCFMT_END_DECLS
 

@@ -4,15 +4,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "crash.h"
+#include "kit/states.h"
 
-bool states_open(struct states *states, struct bcfmt_ctx *ctx, const char *log_path, uint64_t bytes)
+bool states_open_dev(struct states *states, struct bcfmt_ctx *ctx, struct bcfmt_dev *log_dev,
+		     uint64_t bytes)
 {
 	memset(states, 0, sizeof(*states));
 	states->ctx = ctx;
 	states->bytes = bytes;
-	if (bcfmt_dev_open(ctx, log_path, 0, &states->log_dev) ||
-	    bcfmt_write_log_open(ctx, states->log_dev, bytes, &states->log) ||
+	if (bcfmt_write_log_open(ctx, log_dev, bytes, &states->log) ||
 	    bcfmt_write_log_state(ctx, states->log, 0, NULL, &states->whole) ||
 	    bcfmt_write_log_state(ctx, states->log, 0, NULL, &states->other) ||
 	    bcfmt_write_log_state(ctx, states->log, 0, NULL, &states->next))
@@ -21,13 +21,26 @@ bool states_open(struct states *states, struct bcfmt_ctx *ctx, const char *log_p
 	return states->left_out != NULL;
 }
 
+bool states_open(struct states *states, struct bcfmt_ctx *ctx, const char *log_path, uint64_t bytes)
+{
+	struct bcfmt_dev *log_dev;
+	bool is_good;
+
+	memset(states, 0, sizeof(*states));
+	if (bcfmt_dev_open(ctx, log_path, 0, &log_dev))
+		return false;
+	is_good = states_open_dev(states, ctx, log_dev, bytes);
+	states->owned_log_dev = log_dev;
+	return is_good;
+}
+
 void states_close(struct states *states)
 {
 	bcfmt_dev_free(states->next);
 	bcfmt_dev_free(states->other);
 	bcfmt_dev_free(states->whole);
 	bcfmt_write_log_free(states->log);
-	bcfmt_dev_free(states->log_dev);
+	bcfmt_dev_free(states->owned_log_dev);
 	free(states->left_out);
 }
 
