@@ -286,6 +286,8 @@ static bcfmt_err check_keys(struct node_check *nc)
 	const struct bcfmt_node *node = nc->view->node;
 	bcfmt_err err = BCFMT_OK;
 
+	if (nc->view->is_plain)
+		return BCFMT_OK;
 	for (uint32_t i = 0; !err && i < node->n_bsets; i++) {
 		const struct bcfmt_bset *bset = &node->bsets[i];
 		struct bcfmt_key_iter it = bcfmt_key_iter_init(bset->keys, bset->words);
