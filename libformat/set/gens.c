@@ -7,7 +7,7 @@
  * pointer that is met stands for it. Threads raise and judge at once; sequentially consistent
  * accesses make sure that a rise after a judgement is seen by one of the two.
  */
-#include "set/set_impl.h"
+#include "set/standing.h"
 
 static bool has_bucket(const struct bcfmt_set *set, uint64_t ptr, uint64_t *bucket)
 {
@@ -144,4 +144,21 @@ void set_judge(struct bcfmt_set *set, bool has_final_gens, struct bcfmt_extent *
 	if (!has_final_gens && extent->is_dirty && !extent->is_written_back &&
 	    extent->source != BCFMT_FROM_HISTORY)
 		set_mark_bucket(set, bucket, BUCKET_HAS_DIRTY);
+}
+
+void set_judge_all(struct bcfmt_set *set, bool has_final_gens, struct vec *extents)
+{
+	struct standing standing = standing_init(has_final_gens);
+	struct bcfmt_extent *extent = extents->items;
+
+	for (size_t i = 0; i < extents->n; i++) {
+		uint64_t bucket = bcfmt_ptr_bucket(&set->geo, extent[i].ptr);
+
+		if (bucket < set->geo.nbuckets &&
+		    stands_well(&standing, &set->buckets[bucket], extent[i].ptr,
+				extent[i].is_dirty))
+			extent[i].stale = 0;
+		else
+			set_judge(set, has_final_gens, &extent[i]);
+	}
 }

@@ -9,9 +9,8 @@
  * One pass over the keys judges by rule and looks the buckets up. Their entries in the map lie
  * anywhere in memory: each is asked for some keys ahead.
  */
-#include <stddef.h>
-
 #include "set/plain.h"
+#include "set/standing.h"
 #include "set/tree_impl.h"
 
 #define AHEAD_KEYS 16u
@@ -20,39 +19,6 @@
 /* Bits of a key's first word that tell the number of pointers and the checksum type. */
 #define SHAPE_MASK (7ull << 60 | 3ull << 56)
 #define SHAPE_PLAIN (1ull << 60)
-
-/* A bucket's entry as one word, which is loaded at once. */
-typedef uint64_t __attribute__((may_alias)) bucket_word;
-#define WORD_GEN(byte) ((uint64_t)(byte) << 8 * offsetof(struct bcfmt_bucket, gen))
-#define WORD_USE(byte) ((uint64_t)(byte) << 8 * offsetof(struct bcfmt_bucket, use))
-#define WORD_FLAGS(byte) ((uint64_t)(byte) << 8 * offsetof(struct bcfmt_bucket, gen_flags))
-_Static_assert(sizeof(struct bcfmt_bucket) == sizeof(bucket_word), "one word a bucket");
-
-/*
- * What a word must say for a clean [0] and a dirty [1] extent to need no look: no metadata, a gen
- * from the disk, and the marks that a judgement leaves. The extent's gen is added to want.
- */
-struct standing {
-	uint64_t mask[2];
-	uint64_t want[2];
-};
-
-static struct standing standing_init(bool has_final_gens)
-{
-	unsigned int flags = BUCKET_GEN_ON_DISK | BUCKET_GEN_JUDGED;
-	struct standing standing;
-
-	for (unsigned int dirty = 0; dirty < 2; dirty++) {
-		unsigned int use = dirty ? BCFMT_USE_DIRTY : BCFMT_USE_CLEAN;
-
-		if (dirty && !has_final_gens)
-			flags |= BUCKET_HAS_DIRTY;
-		standing.want[dirty] = WORD_FLAGS(flags) | WORD_USE(use);
-		standing.mask[dirty] =
-			WORD_FLAGS(flags) | WORD_GEN(0xff) | WORD_USE(use | BCFMT_USE_METADATA);
-	}
-	return standing;
-}
 
 static const uint8_t *raw_at(const struct bcfmt_node *node, size_t i)
 {
@@ -94,7 +60,6 @@ static bool scan_keys(const struct bcfmt_set *set, const struct bcfmt_node *node
 		bool is_dirty = bcfmt_key_is_dirty(&key);
 		uint64_t ahead_ptr = load_le64((ahead < last_raw ? ahead : last_raw) + 16);
 		uint64_t ahead_index = (bcfmt_ptr_sector(ahead_ptr) >> shift) - first_bucket;
-		uint64_t word;
 
 		/* Of a place that cannot be, the first bucket of all does as well. */
 		__builtin_prefetch(
@@ -107,13 +72,10 @@ static bool scan_keys(const struct bcfmt_set *set, const struct bcfmt_node *node
 		odd |= (inode < last_inode) | ((inode == last_inode) & (start < last_sector));
 		last_inode = inode;
 		last_sector = key.low;
-		word = __atomic_load_n(
-			(const bucket_word *)(const void *)&buckets[first_bucket +
-								    (index < n_data ? index : 0)],
-			__ATOMIC_SEQ_CST);
 		look[n_looks] = (uint32_t)i;
-		n_looks += ((word ^ standing.want[is_dirty] ^ WORD_GEN(bcfmt_ptr_gen(key.ptr))) &
-			    standing.mask[is_dirty]) != 0;
+		n_looks += !stands_well(&standing,
+					&buckets[first_bucket + (index < n_data ? index : 0)],
+					key.ptr, is_dirty);
 	}
 	*last = (struct bcfmt_pos){ last_inode, last_sector };
 	looks->n = n_looks;

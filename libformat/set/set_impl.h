@@ -40,6 +40,8 @@ void set_mark_bucket(struct bcfmt_set *set, uint64_t bucket, unsigned int flags)
  * are final BUCKET_HAS_DIRTY. Thread-safe.
  */
 void set_judge(struct bcfmt_set *set, bool has_final_gens, struct bcfmt_extent *extent);
+/* All of a leaf: struct bcfmt_extent. */
+void set_judge_all(struct bcfmt_set *set, bool has_final_gens, struct vec *extents);
 /* Adds use bits; thread-safe. */
 void set_mark_use(struct bcfmt_set *set, uint64_t bucket, unsigned int use);
 
@@ -64,6 +66,9 @@ struct leaf_scratch {
 	struct vec heap;    /* uint32_t, indexes into pieces */
 	struct vec clean;   /* struct leaf_piece: clean keys of the tree by mapping */
 	struct vec extents; /* struct bcfmt_extent */
+	struct vec merged;  /* struct leaf_piece, to sort the pieces */
+	struct vec runs;    /* size_t, where sorted pieces begin */
+	struct vec wanted;  /* struct leaf_piece: ranges of dirty keys of the journal */
 };
 void leaf_scratch_clear(struct leaf_scratch *scratch);
 

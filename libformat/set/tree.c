@@ -3,6 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "codec/key_iter.h"
+#include "set/standing.h"
 #include "set/tree_impl.h"
 
 struct leaf_walk {
@@ -102,8 +104,12 @@ static bool raise_from_leaf(struct bcfmt_set *set, struct worker *worker,
 
 	if (view->is_plain)
 		return leaf_plain_raise(set, &worker->looks, view->node);
-	while (bcfmt_node_iter_next(&it, &key))
-		rose |= set_raise_gen_by_extent(set, &key);
+	while (node_iter_step(&it, &key)) {
+		uint64_t bucket = bcfmt_ptr_bucket(&set->geo, key.ptr);
+
+		if (bucket >= set->geo.nbuckets || !has_bucket_gen(&set->buckets[bucket], key.ptr))
+			rose |= set_raise_gen_by_extent(set, &key);
+	}
 	return rose;
 }
 
@@ -129,9 +135,7 @@ static bcfmt_err resolve(struct bcfmt_tree *tree, struct worker *worker,
 
 	if (err)
 		return err;
-	for (size_t i = 0; i < worker->leaf.extents.n; i++)
-		set_judge(tree->set, tree->has_final_gens,
-			  VEC_AT(&worker->leaf.extents, struct bcfmt_extent, i));
+	set_judge_all(tree->set, tree->has_final_gens, &worker->leaf.extents);
 	return BCFMT_OK;
 }
 
