@@ -74,9 +74,9 @@ void leaf_scratch_clear(struct leaf_scratch *scratch);
 
 /*
  * What a leaf finally holds: bsets oldest to newest, then n_replay journal keys in order (those of
- * entries before window_seq count as history), the last writer wins a sector. Keys are cut to the ref's range; invalid ones are left out. The
- * result is in scratch->extents, staleness not judged yet. E_NOMEM. kernel:
- * bch_extent_sort_fixup(), bch_extent_insert_fixup(), bch_journal_replay().
+ * entries before window_seq count as history), the last writer wins a sector. Keys are cut to the
+ * ref's range; invalid ones are left out. The result is in scratch->extents, staleness not judged
+ * yet. E_NOMEM. kernel: bch_extent_sort_fixup(), bch_extent_insert_fixup(), bch_journal_replay().
  */
 bcfmt_err leaf_resolve(struct leaf_scratch *scratch, const struct bcfmt_geometry *geo,
 		       const struct bcfmt_node_ref *ref, const struct bcfmt_node *node,
