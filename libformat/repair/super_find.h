@@ -32,10 +32,10 @@ enum super_field {
 };
 
 enum super_outcome {
-	SUPER_SOUND,    /* nothing to change */
+	SUPER_SOUND,	/* nothing to change */
 	SUPER_PROPOSED, /* super and raw are what should be there */
-	SUPER_UNKNOWN,  /* no evidence, or two candidates are equally good: why tells */
-	SUPER_FOREIGN,  /* no evidence, and the device holds something else: why names it */
+	SUPER_UNKNOWN,	/* no evidence, or two candidates are equally good: why tells */
+	SUPER_FOREIGN,	/* no evidence, and the device holds something else: why names it */
 };
 
 #define SUPER_NOTE_BYTES 200u
@@ -48,10 +48,10 @@ struct super_note {
 
 struct super_proposal {
 	enum super_outcome outcome;
-	struct bcfmt_super super;       /* SOUND: as it is; PROPOSED: as it should be */
-	uint8_t raw[BCFMT_SUPER_BYTES]; /* the same, for offset BCFMT_SUPER_OFFSET_BYTES */
-	uint32_t changed;               /* bits 1 << enum super_field */
-	uint32_t guessed;               /* those of changed that are guesses */
+	struct bcfmt_super super;	       /* SOUND: as it is; PROPOSED: as it should be */
+	uint8_t raw[BCFMT_SUPER_BYTES];	       /* the same, for offset BCFMT_SUPER_OFFSET_BYTES */
+	uint32_t changed;		       /* bits 1 << enum super_field */
+	uint32_t guessed;		       /* those of changed that are guesses */
 	struct super_note notes[SUPER_FIELDS]; /* of changed fields, in the order of their numbers */
 	size_t n_notes;
 	/* UNKNOWN, FOREIGN: the reason and what helps. Else what confirms the whole, "" if nothing. */
