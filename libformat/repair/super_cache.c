@@ -203,8 +203,6 @@ static void take_layout(struct proposing *p, const struct candidate *candidate)
 	}
 	/* The effective bucket size of another version is another one. */
 	memcpy(raw, p->out->raw, sizeof(raw));
-	if (p->super.keys > BCFMT_SUPER_JOURNAL_MAX)
-		p->super.keys = 0;
 	bcfmt_super_encode(&p->super, raw);
 	bcfmt_super_decode(raw, &p->super);
 	layout_to_super(layout, &p->super);
@@ -242,14 +240,15 @@ static void take_set_uuid(struct search *search, const struct sight *sight)
 	struct proposing *p = search->p;
 	bool is_first_right = set_magic_of(&p->stored) == sight->set_magic;
 	bool is_tail_known = is_first_right && p->is_ours;
+	uint64_t n_seen = sight->n_jsets ? sight->n_jsets : sight->n_bsets;
+	const char *seen = sight->n_jsets ? "journal entries" : "parts of nodes";
 	struct bcfmt_super partner;
 	size_t index = 0;
 
 	store_le64(p->super.set_uuid, sight->set_magic);
 	proposing_note(p, SUPER_FIELD_SET_UUID, !is_tail_known,
-		       "first half: magic numbers of %llu journal entries and %llu parts of nodes; "
-		       "second half: %s",
-		       (unsigned long long)sight->n_jsets, (unsigned long long)sight->n_bsets,
+		       "first half: magic of %llu %s; second half: %s", (unsigned long long)n_seen,
+		       seen,
 		       p->is_ours ? "as it is, which only backing devices could prove"
 				  : "made up, backing devices will not attach");
 	for (; partner_super(search->partners, search->n_partners, true, &index, &partner) ==
@@ -259,10 +258,8 @@ static void take_set_uuid(struct search *search, const struct sight *sight)
 			continue;
 		memcpy(p->super.set_uuid, partner.set_uuid, sizeof(p->super.set_uuid));
 		proposing_note(p, SUPER_FIELD_SET_UUID, false,
-			       "first half: magic numbers of %llu journal entries and %llu parts "
-			       "of nodes; the whole: backing device %.60s",
-			       (unsigned long long)sight->n_jsets,
-			       (unsigned long long)sight->n_bsets,
+			       "first half: magic of %llu %s; the whole: backing device %.80s",
+			       (unsigned long long)n_seen, seen,
 			       bcfmt_dev_name(search->partners[index]));
 		return;
 	}
@@ -279,21 +276,19 @@ static void take_by_csum(struct proposing *p, const struct sight *sight)
 
 	if (!p->is_ours || p->has_csum_right || !p->stored.csum)
 		return;
-	if (proposing_csum(p) == p->stored.csum) {
-		proposing_note(p, SUPER_FIELD_CSUM, false, "the stored one is right");
-		p->guessed = 0;
+	p->is_csum_proof = true;
+	if (proposing_csum(p) == p->stored.csum)
 		return;
-	}
 	for (uint64_t policy = 0; policy < 6; policy++) {
 		p->super.flags = BCFMT_SUPER_FLAG_SYNC |
 				 (policy & 1 ? BCFMT_SUPER_FLAG_DISCARD : 0) | (policy >> 1) << 2;
 		if (proposing_csum(p) == p->stored.csum) {
 			proposing_note(p, SUPER_FIELD_FLAGS, false,
 				       "of all values the one that the stored checksum has");
-			p->guessed = 0;
 			return;
 		}
 	}
+	p->is_csum_proof = false;
 	p->super.flags = kept_flags;
 	if (set_magic_of(&p->stored) == sight->set_magic ||
 	    !(p->guessed & 1u << SUPER_FIELD_SET_UUID))
@@ -308,7 +303,7 @@ static void take_by_csum(struct proposing *p, const struct sight *sight)
 	if (proposing_csum(p) == p->stored.csum)
 		proposing_note(
 			p, SUPER_FIELD_SET_UUID, true,
-			"first half: magic numbers of %llu journal entries; second half: "
+			"first half: magic of %llu journal entries; second half: "
 			"right if nothing else of the superblock is damaged, by its checksum",
 			(unsigned long long)sight->n_jsets);
 }
@@ -366,7 +361,7 @@ static void tell_proof(struct proposing *p, const struct candidate *candidate)
 			 (unsigned long long)layout->missing_entries,
 			 layout->has_root ? "verifies" : "does not verify",
 			 (unsigned long long)layout->prio_links,
-			 layout->has_chain ? ", which is all" : "");
+			 p->is_csum_proof ? "; the stored checksum is right with it" : "");
 }
 
 /* A kernel takes it as it is. */

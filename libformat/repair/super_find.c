@@ -55,9 +55,17 @@ void proposing_begin(struct proposing *p, struct bcfmt_ctx *ctx, struct bcfmt_de
 	bcfmt_super_decode(p->raw, &p->stored);
 	p->has_csum_right = p->stored.keys <= BCFMT_SUPER_JOURNAL_MAX && p->stored.csum &&
 			    p->stored.csum == p->stored.csum_computed;
+	/* The role decides how the shared field is read, and which versions there are. */
 	p->stored.is_backing = is_backing;
+	if (is_backing)
+		p->stored.data_offset_sectors = p->stored.version == 1
+							? DISK_SUPER_DATA_OFFSET_MIN
+							: p->stored.nbuckets_or_data_offset;
 	p->faults = bcfmt_super_faults(&p->stored, bcfmt_dev_bytes(dev),
 				       bcfmt_dev_logical_block_bytes(dev), 4096);
+	if (is_backing && p->stored.version != 1 && p->stored.version != 4 &&
+	    p->stored.version != 6)
+		p->faults |= BCFMT_SUPER_BAD_VERSION;
 	p->is_ours =
 		p->has_csum_right || !memcmp(p->stored.magic, super_magic, sizeof(super_magic));
 }
@@ -71,6 +79,9 @@ void proposing_base(struct proposing *p)
 	} else {
 		memcpy(p->out->raw, p->raw, sizeof(p->raw));
 	}
+	/* A backing device has no journal buckets; those of a cache are derived. */
+	if (p->super.keys > BCFMT_SUPER_JOURNAL_MAX || (p->super.is_backing && !p->has_csum_right))
+		p->super.keys = 0;
 	memcpy(p->super.magic, super_magic, sizeof(super_magic));
 	p->super.offset_sector = DISK_SUPER_SECTOR;
 }
@@ -162,6 +173,8 @@ void proposing_end(struct proposing *p)
 		memcpy(out->raw, p->raw, sizeof(p->raw));
 	bcfmt_super_decode(out->raw, &out->super);
 	out->outcome = out->changed ? SUPER_PROPOSED : SUPER_SOUND;
+	if (p->is_csum_proof)
+		p->guessed = 0;
 	out->guessed = p->guessed & out->changed;
 	for (unsigned int i = 0; i < SUPER_FIELDS; i++) {
 		struct super_note *note = &out->notes[out->n_notes];

@@ -16,6 +16,7 @@ struct proposing {
 	bool is_readable;
 	bool is_ours; /* its fields are worth keeping where nothing contradicts them */
 	bool has_csum_right;
+	bool is_csum_proof;	  /* the stored checksum was right for what is being made */
 	struct bcfmt_super super; /* what is being made */
 	uint32_t guessed;
 	char texts[SUPER_FIELDS][SUPER_NOTE_BYTES];
