@@ -19,6 +19,7 @@
 #define FLAGS_POLICY 0x1eull /* discard and replacement */
 #define FLAGS_KNOWN 0x1full
 #define WHY_BYTES 400u
+#define RING_BUCKETS_MAX 256u /* this many belong to almost any count of buckets */
 
 /* Faults that no new superblock cures: the device or the tools that made it are the matter. */
 #define FAULTS_NOT_OURS                                                             \
@@ -329,14 +330,15 @@ static void take_rest(struct search *search, const struct candidate *candidate)
 		p->super.flags &= p->has_csum_right ? ~FLAGS_POLICY : 0;
 	proposing_note(p, SUPER_FIELD_FLAGS, false,
 		       "replacement policy lru, no discard: the default");
-	if (!(p->super.flags & BCFMT_SUPER_FLAG_SYNC) && sight->n_jsets &&
-	    (!p->has_csum_right || p->super.keys)) {
+	/* Without it a kernel would give up all that is on the device. */
+	if (!(p->super.flags & BCFMT_SUPER_FLAG_SYNC) && (!p->has_csum_right || p->super.keys)) {
 		p->super.flags |= BCFMT_SUPER_FLAG_SYNC;
 		proposing_note(p, SUPER_FIELD_FLAGS, p->has_csum_right,
-			       "in sync: the journal has %llu entries; discard and replacement "
-			       "policy: %s",
-			       (unsigned long long)sight->n_jsets,
-			       p->is_ours ? "as they are" : "default");
+			       "in sync: there are %llu %s; discard and replacement policy: %s",
+			       (unsigned long long)(sight->n_jsets ? sight->n_jsets
+								   : sight->n_bsets),
+			       sight->n_jsets ? "journal entries" : "parts of nodes",
+			       p->is_ours && !is_flags_odd ? "as they are" : "default");
 	}
 	take_by_csum(p, sight);
 }
@@ -411,6 +413,16 @@ static void leave(struct proposing *p)
 	proposing_end(p);
 }
 
+/* Counts that fit each other and the sizes that were found are what was written. */
+static bool is_cut(const struct proposing *p, const struct layout *layout)
+{
+	return p->has_csum_right && p->faults & BCFMT_SUPER_DEVICE_TOO_SMALL &&
+	       p->stored.bucket_sectors == 1u << layout->bucket_log2 &&
+	       p->stored.nbuckets_or_data_offset <= INT64_MAX &&
+	       p->stored.keys < RING_BUCKETS_MAX &&
+	       p->stored.keys == layout_ring_buckets(p->stored.nbuckets_or_data_offset);
+}
+
 /* A policy that no kernel knows is put right without a look at the rest. */
 static void mend_policy(struct proposing *p)
 {
@@ -445,6 +457,10 @@ static bcfmt_err propose(struct search *search)
 			p->is_ours = p->is_ours || is_seen(&search->sights.items[i]);
 		return proposing_give_up(p, false, why);
 	}
+	if (is_cut(p, &best.layout))
+		return proposing_give_up(p, true,
+					 "the superblock is right in itself, but the device is "
+					 "shorter than it says: the device was cut");
 	if (is_accepted(p)) {
 		bool may = false;
 

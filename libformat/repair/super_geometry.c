@@ -318,9 +318,18 @@ static bcfmt_err verify_chain(struct bcfmt_ctx *ctx, struct bcfmt_dev *dev,
 		if (err || !meta_bytes)
 			break;
 		if (!i) {
+			uint64_t per = (meta_bytes - BCFMT_PRIO_HEADER_BYTES) /
+				       sizeof(struct prio_entry_disk);
+
 			seq = prio.seq;
-			links = div_round_up(geo->nbuckets, (meta_bytes - BCFMT_PRIO_HEADER_BYTES) /
-								    sizeof(struct prio_entry_disk));
+			links = div_round_up(geo->nbuckets, per);
+			/* Kernels zero the buffer, and only a longer chain leaves rests in it. */
+			*is_longer = links == 1 &&
+				     !bytes_are_zero(buf + BCFMT_PRIO_HEADER_BYTES +
+							     geo->nbuckets *
+								     sizeof(struct prio_entry_disk),
+						     (size_t)((per - geo->nbuckets) *
+							      sizeof(struct prio_entry_disk)));
 		} else if (prio.seq != seq) {
 			break;
 		}
@@ -399,7 +408,7 @@ static bcfmt_err verify_newest(struct bcfmt_ctx *ctx, struct bcfmt_dev *dev,
 				   &is_longer);
 	if (!err && is_longer) {
 		snprintf(why, SUPER_NOTE_BYTES,
-			 "the prio chain is longer than %llu buckets need: the device was larger",
+			 "the prio sets are of more than %llu buckets: the device was larger",
 			 (unsigned long long)geo->nbuckets);
 		return BCFMT_END;
 	}
@@ -456,6 +465,15 @@ static bcfmt_err try_counts(struct bcfmt_ctx *ctx, struct bcfmt_dev *dev, const 
 	if (layout.nbuckets < BCFMT_MIN_BUCKETS || layout.journal_buckets > RING_MAX ||
 	    layout.nbuckets > bcfmt_dev_bytes(dev) / BCFMT_SECTOR_BYTES >> layout.bucket_log2)
 		return BCFMT_OK;
+	layout.has_pointers = layout.nbuckets << layout.bucket_log2 >= sight->end_sector;
+	if (!layout.has_pointers) {
+		snprintf(why, SUPER_NOTE_BYTES,
+			 "they lead to sector %llu, behind the last of %llu buckets: the device "
+			 "was cut",
+			 (unsigned long long)sight->end_sector - 1,
+			 (unsigned long long)layout.nbuckets);
+		return BCFMT_OK;
+	}
 	if (sight->least_start_sector < ring_end) {
 		snprintf(why, SUPER_NOTE_BYTES,
 			 "with %llu buckets the journal would reach over a node or table",
@@ -475,7 +493,6 @@ static bcfmt_err try_counts(struct bcfmt_ctx *ctx, struct bcfmt_dev *dev, const 
 		if (err)
 			return err == BCFMT_END ? BCFMT_OK : err;
 	}
-	layout.has_pointers = layout.nbuckets << layout.bucket_log2 >= sight->end_sector;
 	if (!*is_found || layout_quality(&layout) > layout_quality(best)) {
 		*best = layout;
 		*is_found = true;
