@@ -137,6 +137,18 @@ bool plan_is_agreed(const struct bcfmt_repair_run *repair, enum bcfmt_problem_id
 	return false;
 }
 
+void plan_leave_all(struct bcfmt_repair_run *repair, const char *why)
+{
+	for (size_t i = 0; i < repair->items.n; i++) {
+		struct bcfmt_plan_item *item = item_at(repair, i);
+
+		if (item->state != BCFMT_PLAN_AGREED)
+			continue;
+		item->state = BCFMT_PLAN_LEFT;
+		item->why = why;
+	}
+}
+
 bool plan_wants_rewrite(struct bcfmt_repair_run *repair)
 {
 	bool is_wanted = false, is_blocked = false;
