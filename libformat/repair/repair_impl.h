@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What the files of the repair floor share. */
+#ifndef REPAIR_REPAIR_IMPL_H
+#define REPAIR_REPAIR_IMPL_H
+
+#include <bcfmt/repair.h>
+#include <bcfmt/tree.h>
+#include <bcfmt/write.h>
+#include <bcfmt/write_tree.h>
+
+#include "base/vec.h"
+
+enum repair_phase { PHASE_BUCKETS, PHASE_JOURNAL, PHASE_SUPERS };
+
+/*
+ * A device with an overlay a phase, each over the one before. What is read through the last one is
+ * the state after the repair; what is written goes to the overlay of its phase.
+ */
+struct repair_member {
+	struct bcfmt_dev *dev; /* borrowed */
+	struct bcfmt_dev *phase[BCFMT_REPAIR_PHASES];
+};
+
+struct bcfmt_repair_run {
+	struct bcfmt_ctx *ctx;
+	struct bcfmt_repair_params params;
+	enum bcfmt_role *roles;
+	struct repair_member *members;
+	struct bcfmt_dev **tops; /* the last overlay of each */
+	size_t n_members;
+
+	struct bcfmt_set *set;
+	struct bcfmt_report *report;
+	struct bcfmt_verdict verdict;
+	struct bcfmt_pass_stat stats[BCFMT_PASSES_MAX];
+	size_t n_stats;
+	struct vec items; /* struct bcfmt_plan_item */
+
+	struct bcfmt_set *set_after;
+	struct bcfmt_report *report_after;
+	struct bcfmt_verdict verdict_after;
+	enum bcfmt_rehearsal result;
+	struct bcfmt_repair_counts counts;
+};
+
+/* ---- plan ---- */
+
+bcfmt_err plan_make(struct bcfmt_repair_run *repair);
+/* The problem was found and may be repaired. */
+bool plan_is_agreed(const struct bcfmt_repair_run *repair, enum bcfmt_problem_id id);
+/*
+ * Whether the metadata of the cache is to be written anew: something agreed to asks for it. Where
+ * something that comes along with it was not agreed to, those that were become LEFT.
+ */
+bool plan_wants_rewrite(struct bcfmt_repair_run *repair);
+
+/* ---- buckets ---- */
+
+/* What is known of a bucket beside the set's map; two bytes a bucket. */
+struct repair_buckets {
+	const struct bcfmt_set *set;
+	uint8_t *gen;	   /* the highest that any pointer to the bucket has */
+	uint8_t *marks;	   /* enum bucket_mark */
+	uint64_t next;	   /* to be looked at for allocation */
+	unsigned int ease; /* what may be allocated besides what nobody ever named */
+	uint64_t taken;
+	uint8_t *block; /* a block of a bucket that is looked at */
+	struct scan *scan;
+};
+enum bucket_mark {
+	BUCKET_NAMED = 1u << 0,	   /* by a pointer that is not stale, wherever it was found */
+	BUCKET_TAKEN = 1u << 1,	   /* by the new state */
+	BUCKET_KEPT = 1u << 2,	   /* of a leaf that stays */
+	BUCKET_GIVEN_UP = 1u << 3, /* clean data in it is dropped */
+};
+
+bcfmt_err buckets_new(const struct bcfmt_set *set, struct repair_buckets **out);
+void buckets_free(struct repair_buckets *buckets); /* NULL is fine */
+/* A pointer that was met anywhere: where it is not stale its bucket is evidence. Thread-safe. */
+void buckets_name(struct repair_buckets *buckets, uint64_t ptr);
+/* All pointers of all entries of the journal. */
+bcfmt_err buckets_name_journal(struct repair_buckets *buckets);
+/*
+ * A bucket that the old state does not use and its gen there: above all that is known. Of those
+ * that there are, the ones that are no evidence first. E_UNSUPPORTED when there is none.
+ */
+bcfmt_err buckets_take(struct repair_buckets *buckets, uint64_t *bucket, uint8_t *gen);
+
+/* ---- rewrite ---- */
+
+/* What becomes of an extent. */
+enum edit { EDIT_KEEP, EDIT_DROP };
+/*
+ * Asked for every final extent, from worker threads: it may change the extent (cut it, make it
+ * clean) before it is kept. *is_changed is set when the leaf cannot stay as it is.
+ */
+typedef enum edit (*edit_fn)(void *arg, struct bcfmt_extent *extent, bool *is_changed);
+
+struct rewrite_params {
+	edit_fn edit; /* NULL: keep all */
+	void *edit_arg;
+	const struct bcfmt_uuid_entry *uuids; /* NULL: those of the set; n_uuids of the set */
+};
+
+/*
+ * Writes the metadata of the cache anew: leaves that are not sound or that the journal touches,
+ * everything above the leaves, uuid table, prio chain, a journal entry. Fills repair->counts.
+ */
+bcfmt_err rewrite_cache(struct bcfmt_repair_run *repair, const struct rewrite_params *params);
+
+/* The decisions that the plan asks for, as an edit; arg is the repair. */
+enum edit plan_edit(void *arg, struct bcfmt_extent *extent, bool *is_changed);
+
+struct tables {
+	struct bcfmt_key uuid_bucket;
+	uint64_t prio_bucket;
+};
+/* Writes uuid table and prio chain to buckets of phase 0. */
+bcfmt_err tables_write(struct bcfmt_repair_run *repair, struct repair_buckets *buckets,
+		       const struct bcfmt_uuid_entry *uuids, struct tables *out);
+/* Puts the entry where a kernel's search finds it and where nothing that is needed lies. */
+bcfmt_err journal_place(struct bcfmt_repair_run *repair, const struct bcfmt_jset *jset);
+
+/* Why a problem of a superblock cannot be repaired; static, NULL when it can. */
+const char *super_why_left(const struct bcfmt_repair_run *repair,
+			   const struct bcfmt_problem *problem);
+/* Superblock changes that the plan has, to phase 2. */
+bcfmt_err supers_write(struct bcfmt_repair_run *repair, bool *is_written);
+
+/* Checks what lies in the overlays, and judges. */
+bcfmt_err rehearse_check(struct bcfmt_repair_run *repair);
+
+/* Member of the cache; the set has one. */
+struct repair_member *repair_cache(struct bcfmt_repair_run *repair);
+
+#endif
