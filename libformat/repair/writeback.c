@@ -8,6 +8,7 @@
 
 #include "base/checked.h"
 #include "base/vec.h"
+#include "repair/home_done.h"
 #include "repair/writeback_copy.h"
 
 /* A part of an extent, by the sectors of the device. */
@@ -21,7 +22,8 @@ struct writeback {
 	struct bcfmt_set *set;
 	const struct bcfmt_home_device *device;
 	const struct bcfmt_writeback_params *params;
-	struct bcfmt_writeback_sums *sums;
+	struct bcfmt_home_done *done;
+	uint64_t before_bytes; /* copied by earlier calls */
 	struct bcfmt_tree *tree;
 	struct home_copy *copy;
 	size_t inode_index;
@@ -70,10 +72,13 @@ static bcfmt_err tell(struct writeback *wb, enum bcfmt_home_why why, uint64_t st
 		.sectors = sectors,
 		.cache_sector = cache_sector,
 	};
-	uint64_t bytes = sectors * BCFMT_SECTOR_BYTES;
+	struct bcfmt_writeback_sums *sums = &wb->done->sums;
+	bcfmt_err err = home_done_leave(wb->done, wb->inode_index, start_sector, sectors);
 
-	*(why == BCFMT_HOME_UNREADABLE ? &wb->sums->unreadable_bytes : &wb->sums->outside_bytes) +=
-		bytes;
+	*(why == BCFMT_HOME_UNREADABLE ? &sums->unreadable_bytes : &sums->outside_bytes) +=
+		sectors * BCFMT_SECTOR_BYTES;
+	if (err)
+		return err;
 	return wb->params->left ? wb->params->left(wb->params->arg, &left) : BCFMT_OK;
 }
 
@@ -101,7 +106,7 @@ static bcfmt_err cut_out(struct writeback *wb, uint64_t start_sector, uint64_t e
 			err = push_part(wb, &wb->cut, part);
 			continue;
 		}
-		wb->sums->covered_bytes += (end - first) * BCFMT_SECTOR_BYTES;
+		wb->done->sums.covered_bytes += (end - first) * BCFMT_SECTOR_BYTES;
 		part.end_sector = first;
 		rest.cache_sector += end - rest.start_sector;
 		rest.start_sector = end;
@@ -195,6 +200,12 @@ static bcfmt_err take_extent(struct writeback *wb, const struct bcfmt_extent *ex
 	return err;
 }
 
+static void count_copied(struct writeback *wb)
+{
+	wb->done->sums.copied_bytes =
+		wb->before_bytes + home_copy_copied_sectors(wb->copy) * BCFMT_SECTOR_BYTES;
+}
+
 static bcfmt_err see_leaf(void *arg, const struct bcfmt_node_view *view,
 			  const struct bcfmt_extent *extents, size_t n_extents)
 {
@@ -218,9 +229,8 @@ static bcfmt_err see_leaf(void *arg, const struct bcfmt_node_view *view,
 		err = home_copy_add(wb->copy, part->start_sector, part->cache_sector,
 				    part->end_sector - part->start_sector);
 	}
-	wb->sums->copied_bytes = home_copy_copied_sectors(wb->copy) * BCFMT_SECTOR_BYTES;
-	bcfmt_ctx_progress(wb->set->ctx, "writeback",
-			   wb->params->done_bytes + wb->sums->copied_bytes,
+	count_copied(wb);
+	bcfmt_ctx_progress(wb->set->ctx, "writeback", wb->done->sums.copied_bytes,
 			   wb->params->total_bytes);
 	return err;
 }
@@ -243,46 +253,55 @@ static size_t leaf_after(const struct bcfmt_tree *tree, struct bcfmt_pos pos)
 	return low;
 }
 
-/* Leaf by leaf, so that it can stop between two of them. */
-static bcfmt_err copy_inode(struct writeback *wb, struct bcfmt_home_cursor *cursor)
+/* Leaf by leaf, so that it can stop between two of them: at *stop_sector then. */
+static bcfmt_err walk_inode(struct writeback *wb, uint64_t *stop_sector)
 {
 	struct bcfmt_tree_visitor visitor = { .arg = wb, .leaf = see_leaf };
-	struct bcfmt_pos lo = { inode_of(wb), cursor->sector };
+	struct bcfmt_pos lo = { inode_of(wb), wb->from_sector };
 	struct bcfmt_pos end = { inode_of(wb), BCFMT_KEY_MAX_OFFSET };
-	bcfmt_err err = BCFMT_OK, sync_err;
 
-	wb->from_sector = cursor->sector;
-	home_copy_begin(wb->copy, cursor->sector);
 	for (size_t i = leaf_after(wb->tree, lo); i < bcfmt_tree_leaves(wb->tree); i++) {
 		const struct bcfmt_node_ref *ref = bcfmt_tree_leaf(wb->tree, i);
+		bcfmt_err err;
 
 		if (bcfmt_pos_cmp(ref->lo, end) >= 0)
 			break;
 		err = bcfmt_tree_range(wb->tree, ref->lo, ref->hi, &visitor);
 		if (err)
-			break;
-		wb->is_stopped = wb->params->stop_bytes &&
+			return err;
+		wb->is_stopped = wb->params->stop_bytes && ref->hi.inode == end.inode &&
 				 home_copy_taken_sectors(wb->copy) * BCFMT_SECTOR_BYTES >=
 					 wb->params->stop_bytes;
-		if (wb->is_stopped && ref->hi.inode == end.inode) {
-			lo.sector = ref->hi.sector;
+		*stop_sector = ref->hi.sector;
+		if (wb->is_stopped)
 			break;
-		}
-		wb->is_stopped = false;
 	}
-	if (err && err != BCFMT_E_CANCELLED)
-		return err;
-	/* Of a walk that was cancelled, what is written already is made durable. */
+	return BCFMT_OK;
+}
+
+static bcfmt_err copy_inode(struct writeback *wb)
+{
+	struct bcfmt_home_done *done = wb->done;
+	uint64_t stop_sector = done->sector;
+	bcfmt_err err, sync_err;
+
+	wb->inode_index = done->inode_index;
+	wb->from_sector = done->sector;
+	home_copy_begin(wb->copy, done->sector);
+	err = walk_inode(wb, &stop_sector);
+	/* Of a walk that was cut off, what is written already is made durable. */
 	sync_err = err ? bcfmt_dev_flush(wb->params->target) : home_copy_sync(wb->copy);
-	wb->sums->copied_bytes = home_copy_copied_sectors(wb->copy) * BCFMT_SECTOR_BYTES;
+	count_copied(wb);
 	if (sync_err)
 		return err ? err : sync_err;
-	if (err)
-		cursor->sector = home_copy_written_to(wb->copy);
-	else if (wb->is_stopped)
-		cursor->sector = lo.sector;
-	else
-		*cursor = (struct bcfmt_home_cursor){ wb->inode_index + 1, 0 };
+	if (err) {
+		done->sector = home_copy_written_to(wb->copy);
+	} else if (wb->is_stopped) {
+		done->sector = stop_sector;
+	} else {
+		done->inode_index++;
+		done->sector = 0;
+	}
 	return err;
 }
 
@@ -310,10 +329,11 @@ static bcfmt_err settle(struct writeback *wb)
 
 bcfmt_err bcfmt_writeback_run(struct bcfmt_set *set, const struct bcfmt_home_device *device,
 			      const struct bcfmt_writeback_params *params,
-			      struct bcfmt_home_cursor *cursor, struct bcfmt_writeback_sums *sums)
+			      struct bcfmt_home_done *done)
 {
 	struct writeback wb = {
-		.set = set, .device = device, .params = params, .sums = sums,
+		.set = set, .device = device, .params = params, .done = done,
+		.before_bytes = done->sums.copied_bytes,
 		.begin_sector = device->member->super.data_offset_sectors,
 		.end_sector = bcfmt_dev_bytes(params->target) / BCFMT_SECTOR_BYTES,
 	};
@@ -324,20 +344,23 @@ bcfmt_err bcfmt_writeback_run(struct bcfmt_set *set, const struct bcfmt_home_dev
 	};
 	bcfmt_err err;
 
-	*sums = (struct bcfmt_writeback_sums){ 0 };
 	if (device->refusal)
 		return bcfmt_fail(set->ctx, BCFMT_E_ARG, "%s: not written to, it %s",
 				  bcfmt_dev_name(device->member->dev),
 				  bcfmt_home_refusal_text(device->refusal));
-	if (!set->has_newest || cursor->inode_index >= device->n_inodes)
+	if (done->n_inodes != device->n_inodes ||
+	    (device->n_inodes &&
+	     memcmp(done->inodes, device->inodes, device->n_inodes * sizeof(*device->inodes))))
+		return bcfmt_fail(set->ctx, BCFMT_E_ARG, "%s: has other inodes than before",
+				  bcfmt_dev_name(device->member->dev));
+	/* Without an entry to read by there is no tree, and no telling what is dirty. */
+	if (!set->has_newest || bcfmt_home_done_is_through(done))
 		return BCFMT_OK;
 	err = home_copy_new(&copy_params, &wb.copy);
 	if (!err)
 		err = settle(&wb);
-	while (!err && !wb.is_stopped && cursor->inode_index < device->n_inodes) {
-		wb.inode_index = cursor->inode_index;
-		err = copy_inode(&wb, cursor);
-	}
+	while (!err && !wb.is_stopped && !bcfmt_home_done_is_through(done))
+		err = copy_inode(&wb);
 	bcfmt_tree_free(wb.tree);
 	home_copy_free(wb.copy);
 	vec_free(&wb.parts);

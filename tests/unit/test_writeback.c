@@ -80,15 +80,21 @@ static void expect_untouched(struct bcfmt_dev *dev, uint64_t start, uint64_t ran
 
 static bcfmt_err run(size_t device, struct bcfmt_writeback_params *params)
 {
-	struct bcfmt_home_cursor cursor = { 0, 0 };
+	struct bcfmt_home_done *done;
+	bcfmt_err err;
 
 	if (!home)
 		cr_assert_eq(bcfmt_home_new(kit.set, NULL, 0, false, &home), BCFMT_OK);
+	cr_assert_eq(bcfmt_home_done_new(kit.ctx, &home->devices[device], &done), BCFMT_OK);
 	if (!params->target)
 		params->target = kit.backing[device];
 	params->left = note_left;
 	n_left = 0;
-	return bcfmt_writeback_run(kit.set, &home->devices[device], params, &cursor, &sums);
+	err = bcfmt_writeback_run(kit.set, &home->devices[device], params, done);
+	sums = *bcfmt_home_done_sums(done);
+	cr_expect_eq(bcfmt_home_done_is_whole(done), !err && !n_left);
+	bcfmt_home_done_free(done);
+	return err;
 }
 
 static void open_leaf(const struct bcfmt_key *keys, uint32_t n)
@@ -322,7 +328,9 @@ Test(writeback, what_is_overwritten_can_be_put_back)
 Test(writeback, it_stops_between_leaves_and_goes_on)
 {
 	struct bcfmt_writeback_params params = { .stop_bytes = 1 };
-	struct bcfmt_home_cursor cursor = { 0, 0 };
+	const struct bcfmt_extent first = { .start_sector = 100, .end_sector = 108 };
+	const struct bcfmt_extent second = { .start_sector = 1100, .end_sector = 1108 };
+	struct bcfmt_home_done *done;
 	struct bcfmt_key one = dirty(0, 100, 8, 5, 0), two = dirty(0, 1100, 8, 6, 0);
 	struct bcfmt_key top[2];
 
@@ -334,23 +342,27 @@ Test(writeback, it_stops_between_leaves_and_goes_on)
 	cr_assert_eq(set_kit_open(&kit), BCFMT_OK);
 	cr_assert_eq(bcfmt_home_new(kit.set, NULL, 0, false, &home), BCFMT_OK);
 	params.target = kit.backing[0];
+	cr_assert_eq(bcfmt_home_done_new(kit.ctx, &home->devices[0], &done), BCFMT_OK);
+	cr_expect_not(bcfmt_home_done_has(done, &first));
 	/* A batch is larger than the first leaf: what was read of it is written all the same. */
-	cr_assert_eq(bcfmt_writeback_run(kit.set, &home->devices[0], &params, &cursor, &sums),
-		     BCFMT_OK);
-	cr_expect_eq(cursor.inode_index, 0);
-	cr_expect_eq(cursor.sector, 1000);
+	cr_assert_eq(bcfmt_writeback_run(kit.set, &home->devices[0], &params, done), BCFMT_OK);
+	cr_expect_not(bcfmt_home_done_is_through(done));
+	cr_expect(bcfmt_home_done_has(done, &first));
+	cr_expect_not(bcfmt_home_done_has(done, &second));
 	expect_home(kit.backing[0], 100, 108, 5, 0);
 	expect_untouched(kit.backing[0], 1000, 4096);
-	cr_assert_eq(bcfmt_writeback_run(kit.set, &home->devices[0], &params, &cursor, &sums),
-		     BCFMT_OK);
-	cr_expect_eq(cursor.inode_index, 1);
-	cr_expect_eq(sums.copied_bytes, 8 * 512);
+	cr_assert_eq(bcfmt_writeback_run(kit.set, &home->devices[0], &params, done), BCFMT_OK);
+	cr_expect(bcfmt_home_done_is_whole(done));
+	cr_expect(bcfmt_home_done_has(done, &second));
+	cr_expect_eq(bcfmt_home_done_sums(done)->copied_bytes, 16 * 512);
 	expect_home(kit.backing[0], 1100, 1108, 6, 0);
+	bcfmt_home_done_free(done);
 	bcfmt_home_free(home);
 }
 
 Test(writeback, a_failed_write_or_flush_is_an_error)
 {
+	const struct bcfmt_extent extent = { .start_sector = 100, .end_sector = 108 };
 	struct bcfmt_key key = dirty(0, 100, 8, 5, 0);
 
 	set_kit_backing(&kit, 0, BCFMT_BDEV_DIRTY, BACKING_SECTORS);
@@ -358,7 +370,7 @@ Test(writeback, a_failed_write_or_flush_is_an_error)
 	for (int i = 0; i < 2; i++) {
 		struct bcfmt_dev_faults faults = { .fail_write = i == 0, .fail_flush = i == 1 };
 		struct bcfmt_writeback_params params = { .undo = NULL };
-		struct bcfmt_home_cursor cursor = { 0, 0 };
+		struct bcfmt_home_done *done;
 
 		cr_assert_eq(bcfmt_dev_mem(kit.ctx, "target", NULL, BACKING_SECTORS * 512,
 					   &params.target),
@@ -367,13 +379,13 @@ Test(writeback, a_failed_write_or_flush_is_an_error)
 			     BCFMT_OK);
 		if (!home)
 			cr_assert_eq(bcfmt_home_new(kit.set, NULL, 0, false, &home), BCFMT_OK);
+		cr_assert_eq(bcfmt_home_done_new(kit.ctx, &home->devices[0], &done), BCFMT_OK);
 		bcfmt_ctx_fault_clear(kit.ctx);
-		cr_expect_eq(bcfmt_writeback_run(kit.set, &home->devices[0], &params, &cursor,
-						 &sums),
+		cr_expect_eq(bcfmt_writeback_run(kit.set, &home->devices[0], &params, done),
 			     BCFMT_E_IO);
 		cr_expect_not_null(strstr(bcfmt_ctx_fault(kit.ctx), "target"));
-		cr_expect_eq(cursor.inode_index, 0);
-		cr_expect_eq(cursor.sector, 0);
+		cr_expect_not(bcfmt_home_done_has(done, &extent));
+		bcfmt_home_done_free(done);
 		bcfmt_dev_free(params.target);
 	}
 	bcfmt_home_free(home);

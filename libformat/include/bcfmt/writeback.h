@@ -6,6 +6,7 @@
 #include <bcfmt/base.h>
 #include <bcfmt/loss.h>
 #include <bcfmt/set.h>
+#include <bcfmt/tree.h>
 #include <bcfmt/undo.h>
 
 BCFMT_BEGIN_DECLS
@@ -97,25 +98,6 @@ struct bcfmt_home_left {
 	uint64_t cache_sector; /* of the first of them */
 };
 
-/* Where to go on: all of the inodes before it, and of this one all sectors before it, are done. */
-struct bcfmt_home_cursor {
-	size_t inode_index; /* into device->inodes; n_inodes: all is done */
-	uint64_t sector;
-};
-
-struct bcfmt_writeback_params {
-	/* What is written to: the device's own, or a copy of it. Writable, and borrowed. */
-	struct bcfmt_dev *target;
-	struct bcfmt_undo *undo; /* saves what is overwritten; NULL: nothing does */
-	unsigned int undo_index; /* of target in it */
-	uint64_t stop_bytes;     /* ends after a batch once so many were copied; 0: never */
-	uint64_t total_bytes;    /* of progress; 0: not known */
-	uint64_t done_bytes;     /* ... that earlier calls have done */
-	/* Told in ascending order inode by inode; may be NULL. What it returns, if not OK, ends it. */
-	bcfmt_err (*left)(void *arg, const struct bcfmt_home_left *left);
-	void *arg;
-};
-
 struct bcfmt_writeback_sums {
 	uint64_t copied_bytes;
 	uint64_t unreadable_bytes;
@@ -124,11 +106,44 @@ struct bcfmt_writeback_sums {
 };
 
 /*
- * Copies dirty data to the device, from *cursor on, inode by inode in the order of its sectors:
- * reads with several threads, writes what lies side by side at once. What was copied is durable on
- * target when this returns, also when it was cancelled or failed: *cursor then tells how far that
- * goes, and *sums is what was done on the way. An extent of an adopted inode yields to all that
- * newer inodes of the device have there. E_ARG when device is refused.
+ * What of a device is home by now: how far the copying came, and what it left out on the way.
+ * Memory follows the number of ranges that were left out. It is filled by bcfmt_writeback_run(),
+ * outlives the set, and is freed with bcfmt_home_done_free().
+ */
+struct bcfmt_home_done;
+
+BCFMT_API bcfmt_err bcfmt_home_done_new(struct bcfmt_ctx *ctx,
+					const struct bcfmt_home_device *device,
+					struct bcfmt_home_done **out);
+BCFMT_API void bcfmt_home_done_free(struct bcfmt_home_done *done); /* NULL is fine */
+/* Over all calls; what was cut off by an error may have been copied twice. */
+BCFMT_API const struct bcfmt_writeback_sums *
+bcfmt_home_done_sums(const struct bcfmt_home_done *done);
+/* Everything was looked at; and nothing was left out. */
+BCFMT_API bool bcfmt_home_done_is_through(const struct bcfmt_home_done *done);
+BCFMT_API bool bcfmt_home_done_is_whole(const struct bcfmt_home_done *done);
+/* The extent is home: all of it was copied, and is durable. Thread-safe. */
+BCFMT_API bool bcfmt_home_done_has(const struct bcfmt_home_done *done,
+				   const struct bcfmt_extent *extent);
+
+struct bcfmt_writeback_params {
+	/* What is written to: the device's own, or a copy of it. Writable, and borrowed. */
+	struct bcfmt_dev *target;
+	struct bcfmt_undo *undo; /* saves what is overwritten; NULL: nothing does */
+	unsigned int undo_index; /* of target in it */
+	uint64_t stop_bytes;     /* ends after a batch once so many were copied; 0: never */
+	uint64_t total_bytes;    /* of progress; 0: not known */
+	/* Told in ascending order inode by inode; may be NULL. What it returns, if not OK, ends it. */
+	bcfmt_err (*left)(void *arg, const struct bcfmt_home_left *left);
+	void *arg;
+};
+
+/*
+ * Copies dirty data to the device, from where done came to: inode by inode in the order of its
+ * sectors. Reads with several threads, writes what lies side by side at once. What done says is
+ * durable on target when this returns, also when it was cancelled or failed. An extent of an
+ * adopted inode yields to all that newer inodes of the device have there. device is the one that
+ * done was made for, found again if the set was opened anew. E_ARG when it is refused.
  *
  * A failed read of the cache is no error: the sectors stay as they are and are told. Errors: those
  * of the tree, of target and of undo. kernel: write_dirty(), read_dirty().
@@ -136,8 +151,7 @@ struct bcfmt_writeback_sums {
 BCFMT_API bcfmt_err bcfmt_writeback_run(struct bcfmt_set *set,
 					const struct bcfmt_home_device *device,
 					const struct bcfmt_writeback_params *params,
-					struct bcfmt_home_cursor *cursor,
-					struct bcfmt_writeback_sums *sums);
+					struct bcfmt_home_done *done);
 
 BCFMT_END_DECLS
 
