@@ -145,7 +145,7 @@ static bcfmt_err check_prepare(struct check *ck)
 static void check_clear(struct check *ck)
 {
 	bcfmt_tree_free(ck->tree);
-	runs_free(ck->used);
+	used_free(ck->used);
 	free(ck->inodes);
 	free(ck->beyond_dirty);
 	predict_end(ck);

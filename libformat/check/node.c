@@ -8,6 +8,7 @@
 
 #include "check/check_impl.h"
 #include "check/predict.h"
+#include "codec/key_iter.h"
 
 struct node_check {
 	struct check *ck;
@@ -131,7 +132,7 @@ static struct bcfmt_pos last_merged(const struct bcfmt_node *node, bool is_leaf,
 
 		if (bset->fault || bset->is_stray)
 			continue;
-		while (bcfmt_key_iter_next(&it, &key)) {
+		while (key_iter_step(&it, &key)) {
 			struct bcfmt_pos at = is_leaf ? bcfmt_key_start(&key) : bcfmt_key_end(&key);
 
 			if (!bcfmt_key_sectors(&key))
@@ -296,6 +297,8 @@ static bcfmt_err check_keys(struct node_check *nc)
 	const struct bcfmt_node *node = nc->view->node;
 	bcfmt_err err = BCFMT_OK;
 
+	if (nc->view->is_plain)
+		return BCFMT_OK;
 	for (uint32_t i = 0; !err && i < node->n_bsets; i++) {
 		const struct bcfmt_bset *bset = &node->bsets[i];
 		struct bcfmt_key_iter it = bcfmt_key_iter_init(bset->keys, bset->words);
@@ -304,7 +307,7 @@ static bcfmt_err check_keys(struct node_check *nc)
 		if (bset->fault)
 			continue;
 		nc->where.block = bset->block;
-		while (!err && bcfmt_key_iter_next(&it, &key))
+		while (!err && key_iter_step(&it, &key))
 			err = check_key(nc, &it, &key);
 		nc->where.key = BCFMT_NO_NUMBER;
 		if (!err && it.is_overrun)

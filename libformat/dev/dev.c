@@ -228,6 +228,13 @@ bcfmt_err dev_next_data_quiet(struct bcfmt_dev *dev, uint64_t offset_bytes, uint
 	return BCFMT_OK;
 }
 
+void dev_read_ahead(struct bcfmt_dev *dev, uint64_t offset_bytes, uint64_t len_bytes)
+{
+	if (dev->ops->read_ahead && offset_bytes < dev->bytes)
+		dev->ops->read_ahead(dev, offset_bytes,
+				     min_u64(len_bytes, dev->bytes - offset_bytes));
+}
+
 void dev_forget(struct bcfmt_dev *dev)
 {
 	if (dev->ops->forget)

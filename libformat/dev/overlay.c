@@ -307,10 +307,16 @@ static void overlay_free(struct bcfmt_dev *dev)
 	free(overlay);
 }
 
+static void overlay_read_ahead(struct bcfmt_dev *dev, uint64_t offset_bytes, uint64_t len_bytes)
+{
+	dev_read_ahead(((struct overlay_dev *)dev)->lower, offset_bytes, len_bytes);
+}
+
 static const struct dev_ops overlay_ops = {
 	.read = overlay_read,
 	.write = overlay_write,
 	.next_data = overlay_next_data,
+	.read_ahead = overlay_read_ahead,
 	.free = overlay_free,
 };
 
