@@ -6,25 +6,20 @@
 #include <pthread.h>
 
 #include <bcfmt/check.h>
+#include <bcfmt/loss.h>
 #include <bcfmt/tree.h>
 
-#include "base/runs.h"
+#include "check/used.h"
 
 /* What the extents of one inode add up to. */
 struct inode_use {
 	uint64_t dirty_sectors;
+	uint64_t dirty_begin_sector; /* of the first dirty extent, and where the last one ends */
+	uint64_t dirty_end_sector;
 	uint64_t redirtied_sectors;
 	uint64_t clean_sectors;
 	uint64_t lost_sectors;
 	uint64_t invalid_sectors; /* dirty, at impossible places: known from nodes, not extents */
-};
-
-/* One live extent, by its place on the cache. */
-struct used_range {
-	uint64_t cache_sector;
-	uint64_t start_sector; /* of the inode */
-	uint32_t sectors;
-	uint32_t inode;
 };
 
 #define CHECK_INODE_BYTES ((BCFMT_KEY_MAX_INODE + 1) / 8)
@@ -43,7 +38,7 @@ struct check {
 	uint64_t beyond_keys;
 	uint32_t beyond_first_inode;
 	uint8_t *beyond_dirty;        /* a bit for every inode there can be */
-	struct runs *used;            /* struct used_range */
+	struct used *used;            /* places of the extents; thread-safe by itself */
 	uint64_t extents;
 	uint64_t read_bytes;
 	bool is_doubtful;             /* a leaf is damaged, missing or out of order */
@@ -63,6 +58,12 @@ struct check {
 #define CHECK_REPORT_PLAIN(ck, id, where) check_report(ck, BCFMT_P_##id, where, 0, NULL)
 bcfmt_err check_report(struct check *ck, enum bcfmt_problem_id id, const struct bcfmt_where *where,
 		       size_t n_args, const struct bcfmt_arg *args);
+
+/* These sectors of an inode are lost or doubtful. Nothing at level quick. */
+bcfmt_err check_loss(struct check *ck, enum bcfmt_loss kind, uint32_t inode, uint64_t start_sector,
+		     uint64_t end_sector);
+/* The same of what a key covers, which may be any nonsense. */
+bcfmt_err check_loss_key(struct check *ck, enum bcfmt_loss kind, const struct bcfmt_key *key);
 
 /* A place on the cache device. */
 struct bcfmt_where check_where(const struct check *ck, const char *structure);
@@ -86,6 +87,8 @@ bcfmt_err pass_super(struct check *ck);
 bcfmt_err pass_journal(struct check *ck);
 bcfmt_err pass_tables(struct check *ck);
 bcfmt_err pass_tree(struct check *ck);
+/* The search for sectors used twice. */
+bcfmt_err check_twice(struct check *ck);
 bcfmt_err pass_buckets(struct check *ck);
 bcfmt_err pass_backing(struct check *ck);
 bcfmt_err pass_data(struct check *ck);
@@ -93,7 +96,10 @@ bcfmt_err pass_verdict(struct check *ck);
 
 /* Callbacks of the tree pass for one node and for the final extents of one leaf. */
 bcfmt_err check_node(void *arg, const struct bcfmt_node_view *view);
+/* For a later walk over leaves: tells of one only when it could be read before. */
+bcfmt_err check_node_again(void *arg, const struct bcfmt_node_view *view);
 bcfmt_err check_leaf(void *arg, const struct bcfmt_node_view *view,
 		     const struct bcfmt_extent *extents, size_t n_extents);
+bcfmt_err check_plain(void *arg, const struct bcfmt_node_view *view);
 
 #endif

@@ -11,33 +11,22 @@
 #include "base/checked.h"
 #include "check/check_impl.h"
 #include "check/predict.h"
-
-#define USED_BATCH 256u
+#include "set/plain.h"
 
 struct leaf_check {
 	struct check *ck;
-	struct bcfmt_where where;
-	struct used_range used[USED_BATCH];
-	size_t n_used;
+	const struct bcfmt_node_view *view;
+	struct used_shard *shard;
+	struct bcfmt_where where; /* of the extent that is reported */
 	/* Of one inode, added to the common count when it changes. */
 	uint32_t inode;
 	struct inode_use sum;
 	uint64_t sum_extents;
+	/* Where the data of that inode can be; 0 and UINT64_MAX: not known. */
+	uint64_t begin_sector;
+	uint64_t end_sector;
 	bool has_node_bucket; /* an extent lies in one, or did before it was stale */
 };
-
-static bcfmt_err flush_used(struct leaf_check *lc)
-{
-	bcfmt_err err;
-
-	if (!lc->n_used)
-		return BCFMT_OK;
-	pthread_mutex_lock(&lc->ck->lock);
-	err = runs_add(lc->ck->used, lc->used, lc->n_used);
-	pthread_mutex_unlock(&lc->ck->lock);
-	lc->n_used = 0;
-	return err;
-}
 
 static void flush_sum(struct leaf_check *lc)
 {
@@ -48,6 +37,11 @@ static void flush_sum(struct leaf_check *lc)
 		return;
 	pthread_mutex_lock(&ck->lock);
 	use = lc->inode < ck->set->n_uuids ? &ck->inodes[lc->inode] : &ck->beyond;
+	if (lc->sum.dirty_sectors) {
+		if (!use->dirty_sectors || lc->sum.dirty_begin_sector < use->dirty_begin_sector)
+			use->dirty_begin_sector = lc->sum.dirty_begin_sector;
+		use->dirty_end_sector = max_u64(use->dirty_end_sector, lc->sum.dirty_end_sector);
+	}
 	use->dirty_sectors += lc->sum.dirty_sectors;
 	use->redirtied_sectors += lc->sum.redirtied_sectors;
 	use->clean_sectors += lc->sum.clean_sectors;
@@ -63,6 +57,38 @@ static void flush_sum(struct leaf_check *lc)
 	pthread_mutex_unlock(&ck->lock);
 	memset(&lc->sum, 0, sizeof(lc->sum));
 	lc->sum_extents = 0;
+}
+
+/* D2: where the device that the inode means is known. */
+static void take_inode(struct leaf_check *lc, uint32_t inode)
+{
+	const struct bcfmt_set *set = lc->ck->set;
+	const struct bcfmt_uuid_entry *entry;
+	const struct bcfmt_member *member;
+
+	flush_sum(lc);
+	lc->inode = inode;
+	lc->begin_sector = 0;
+	lc->end_sector = UINT64_MAX;
+	if (inode >= set->n_uuids)
+		return;
+	entry = &set->uuids[inode];
+	if (bcfmt_uuid_state(entry) != BCFMT_UUID_LIVE)
+		return;
+	member = bcfmt_set_backing(set, entry->uuid);
+	if (entry->flags & BCFMT_UUID_FLASH_ONLY) {
+		lc->end_sector = entry->sectors;
+	} else if (member) {
+		lc->begin_sector = member->super.data_offset_sectors;
+		lc->end_sector = bcfmt_dev_bytes(member->dev) / BCFMT_SECTOR_BYTES;
+	}
+}
+
+static const struct bcfmt_where *where_of(struct leaf_check *lc, const struct bcfmt_extent *extent)
+{
+	lc->where.bucket = bcfmt_ptr_bucket(&lc->ck->set->geo, extent->ptr);
+	lc->where.sector = bcfmt_ptr_sector(extent->ptr);
+	return &lc->where;
 }
 
 static const char *extent_text(char out[64], const struct bcfmt_extent *extent)
@@ -87,7 +113,7 @@ static bcfmt_err check_stale(struct leaf_check *lc, const struct bcfmt_extent *e
 
 	lc->has_node_bucket |= is_node_bucket(lc, extent);
 	if (extent->stale > BCFMT_STALE_MAX) {
-		bcfmt_err err = CHECK_REPORT(lc->ck, EXTENT_TOO_STALE, &lc->where,
+		bcfmt_err err = CHECK_REPORT(lc->ck, EXTENT_TOO_STALE, where_of(lc, extent),
 					     BCFMT_TEXT("text", extent_text(text, extent)),
 					     BCFMT_U64("stale", extent->stale));
 
@@ -99,45 +125,30 @@ static bcfmt_err check_stale(struct leaf_check *lc, const struct bcfmt_extent *e
 	if (!extent->is_dirty || extent->is_written_back)
 		return BCFMT_OK;
 	lc->sum.lost_sectors += sectors;
-	return CHECK_REPORT(lc->ck, EXTENT_STALE_DIRTY, &lc->where,
+	return CHECK_REPORT(lc->ck, EXTENT_STALE_DIRTY, where_of(lc, extent),
 			    BCFMT_U64("dirty", sectors * BCFMT_SECTOR_BYTES),
 			    BCFMT_TEXT("text", extent_text(text, extent)),
 			    BCFMT_U64("stale", extent->stale));
 }
 
-/* D2: where the device that the inode means is known. */
-static bcfmt_err check_bounds(struct leaf_check *lc, const struct bcfmt_extent *extent)
+static bool is_out_of_bounds(const struct leaf_check *lc, const struct bcfmt_extent *extent)
 {
-	const struct bcfmt_set *set = lc->ck->set;
-	const struct bcfmt_uuid_entry *entry;
-	const struct bcfmt_member *member;
+	return extent->end_sector > lc->end_sector || extent->start_sector < lc->begin_sector;
+}
+
+static bcfmt_err report_bounds(struct leaf_check *lc, const struct bcfmt_extent *extent)
+{
 	const char *kind = extent->is_dirty ? "dirty" : "clean";
-	uint64_t begin = 0, end = UINT64_MAX;
 	char text[64];
 
-	if (extent->inode >= set->n_uuids)
-		return BCFMT_OK;
-	entry = &set->uuids[extent->inode];
-	if (bcfmt_uuid_state(entry) != BCFMT_UUID_LIVE)
-		return BCFMT_OK;
-	member = bcfmt_set_backing(set, entry->uuid);
-	if (entry->flags & BCFMT_UUID_FLASH_ONLY) {
-		end = entry->sectors;
-	} else if (member) {
-		begin = member->super.data_offset_sectors;
-		end = bcfmt_dev_bytes(member->dev) / BCFMT_SECTOR_BYTES;
-	}
-	if (extent->end_sector > end)
-		return CHECK_REPORT(lc->ck, EXTENT_PAST_DEVICE, &lc->where,
+	if (extent->end_sector > lc->end_sector)
+		return CHECK_REPORT(lc->ck, EXTENT_PAST_DEVICE, where_of(lc, extent),
 				    BCFMT_TEXT("kind", kind),
 				    BCFMT_TEXT("text", extent_text(text, extent)),
-				    BCFMT_U64("end", end));
-	if (extent->start_sector < begin)
-		return CHECK_REPORT(lc->ck, EXTENT_BEFORE_DATA, &lc->where,
-				    BCFMT_TEXT("kind", kind),
-				    BCFMT_TEXT("text", extent_text(text, extent)),
-				    BCFMT_U64("offset", begin));
-	return BCFMT_OK;
+				    BCFMT_U64("end", lc->end_sector));
+	return CHECK_REPORT(lc->ck, EXTENT_BEFORE_DATA, where_of(lc, extent),
+			    BCFMT_TEXT("kind", kind), BCFMT_TEXT("text", extent_text(text, extent)),
+			    BCFMT_U64("offset", lc->begin_sector));
 }
 
 /* D4, J3: true when the bucket belongs to metadata and the finding is made. */
@@ -151,53 +162,37 @@ static bool is_in_metadata(struct leaf_check *lc, const struct bcfmt_extent *ext
 	if (!(use & BCFMT_USE_METADATA))
 		return false;
 	lc->has_node_bucket |= (use & BCFMT_USE_NODE) != 0;
+	if (extent->is_dirty && !extent->is_written_back)
+		*err = check_loss(lc->ck, BCFMT_LOSS_PLACE, extent->inode, extent->start_sector,
+				  extent->end_sector);
+	if (*err)
+		return true;
 	if (use & BCFMT_USE_JOURNAL)
-		*err = CHECK_REPORT(lc->ck, EXTENT_IN_JOURNAL, &lc->where,
+		*err = CHECK_REPORT(lc->ck, EXTENT_IN_JOURNAL, where_of(lc, extent),
 				    BCFMT_TEXT("text", extent_text(text, extent)));
 	else
-		*err = CHECK_REPORT(lc->ck, EXTENT_IN_METADATA, &lc->where,
+		*err = CHECK_REPORT(lc->ck, EXTENT_IN_METADATA, where_of(lc, extent),
 				    BCFMT_TEXT("text", extent_text(text, extent)),
 				    BCFMT_TEXT("owner", check_owner(use)));
 	return true;
 }
 
-static void add_bucket_sectors(struct bcfmt_bucket *bucket, uint64_t sectors)
+/* Extents of an inode come in the order of their sectors. */
+static inline void add_dirty(struct inode_use *sum, const struct bcfmt_extent *extent)
 {
-	uint16_t old = __atomic_load_n(&bucket->sectors, __ATOMIC_RELAXED), sum;
-
-	do {
-		sum = (uint16_t)min_u64(UINT16_MAX, old + sectors);
-	} while (!__atomic_compare_exchange_n(&bucket->sectors, &old, sum, true, __ATOMIC_RELAXED,
-					      __ATOMIC_RELAXED));
+	if (!sum->dirty_sectors)
+		sum->dirty_begin_sector = extent->start_sector;
+	sum->dirty_end_sector = extent->end_sector;
+	sum->dirty_sectors += extent->end_sector - extent->start_sector;
 }
 
-static bcfmt_err add_used(struct leaf_check *lc, const struct bcfmt_extent *extent)
+static inline bcfmt_err check_extent(struct leaf_check *lc, const struct bcfmt_extent *extent)
 {
-	if (lc->n_used == USED_BATCH) {
-		bcfmt_err err = flush_used(lc);
-
-		if (err)
-			return err;
-	}
-	lc->used[lc->n_used++] = (struct used_range){
-		.cache_sector = bcfmt_ptr_sector(extent->ptr),
-		.start_sector = extent->start_sector,
-		.sectors = (uint32_t)(extent->end_sector - extent->start_sector),
-		.inode = extent->inode,
-	};
-	return BCFMT_OK;
-}
-
-static bcfmt_err check_extent(struct leaf_check *lc, const struct bcfmt_extent *extent)
-{
-	struct bcfmt_set *set = lc->ck->set;
+	const struct bcfmt_set *set = lc->ck->set;
 	uint64_t bucket = bcfmt_ptr_bucket(&set->geo, extent->ptr);
 	uint64_t sectors = extent->end_sector - extent->start_sector;
-	bcfmt_err err;
+	bcfmt_err err = BCFMT_OK;
 
-	lc->where.bucket = bucket;
-	lc->where.sector = bcfmt_ptr_sector(extent->ptr);
-	lc->sum_extents++;
 	if (extent->stale)
 		return check_stale(lc, extent);
 	/* The map ends with the device where that is shorter than its superblock says. */
@@ -208,16 +203,34 @@ static bcfmt_err check_extent(struct leaf_check *lc, const struct bcfmt_extent *
 	if (extent->is_written_back)
 		lc->sum.redirtied_sectors += sectors;
 	else if (extent->is_dirty)
-		lc->sum.dirty_sectors += sectors;
+		add_dirty(&lc->sum, extent);
 	else
 		lc->sum.clean_sectors += sectors;
-	err = check_bounds(lc, extent);
-	if (err || is_in_metadata(lc, extent, bucket, &err))
+	if (is_out_of_bounds(lc, extent))
+		err = report_bounds(lc, extent);
+	/* Of a leaf as it was written it is known that its buckets hold data. */
+	if (err || (!lc->view->is_as_written && is_in_metadata(lc, extent, bucket, &err)))
 		return err;
-	__atomic_fetch_or(&set->buckets[bucket].use,
-			  extent->is_dirty ? BCFMT_USE_DIRTY : BCFMT_USE_CLEAN, __ATOMIC_RELAXED);
-	add_bucket_sectors(&set->buckets[bucket], sectors);
-	return add_used(lc, extent);
+	return used_add(lc->ck->used, lc->shard, bcfmt_ptr_sector(extent->ptr), sectors);
+}
+
+static bcfmt_err check_extents(struct leaf_check *lc, const struct bcfmt_extent *extents,
+			       size_t n_extents)
+{
+	bcfmt_err err = BCFMT_OK;
+
+	lc->shard = used_take(lc->ck->used);
+	if (!lc->shard)
+		return BCFMT_E_NOMEM;
+	for (size_t i = 0; !err && i < n_extents; i++) {
+		if (!i || extents[i].inode != lc->inode)
+			take_inode(lc, extents[i].inode);
+		lc->sum_extents++;
+		err = check_extent(lc, &extents[i]);
+	}
+	flush_sum(lc);
+	used_give(lc->ck->used, lc->shard);
+	return err;
 }
 
 static bcfmt_err report_lost(struct leaf_check *lc, const struct bcfmt_node_view *view)
@@ -259,7 +272,7 @@ static bcfmt_err report_doubts(struct leaf_check *lc, const struct bcfmt_node_vi
 bcfmt_err check_leaf(void *arg, const struct bcfmt_node_view *view,
 		     const struct bcfmt_extent *extents, size_t n_extents)
 {
-	struct leaf_check lc = { .ck = arg, .where = check_where(arg, "key") };
+	struct leaf_check lc = { .ck = arg, .view = view, .where = check_where(arg, "key") };
 	bcfmt_err err = BCFMT_OK;
 
 	if (view->lost_sectors)
@@ -268,16 +281,80 @@ bcfmt_err check_leaf(void *arg, const struct bcfmt_node_view *view,
 		err = report_doubts(&lc, view);
 	if (!err)
 		err = predict_leaf_replay(lc.ck, view);
+	if (!err)
+		err = bcfmt_losses_leaf(lc.ck->verdict->losses, lc.ck->set, view, extents,
+					n_extents);
 	if (!err && view->lost_sectors)
 		err = report_lost(&lc, view);
-	for (size_t i = 0; !err && i < n_extents; i++) {
-		if (extents[i].inode != lc.inode)
-			flush_sum(&lc);
-		lc.inode = extents[i].inode;
-		err = check_extent(&lc, &extents[i]);
+	if (!err && n_extents)
+		err = check_extents(&lc, extents, n_extents);
+	return err ? err : predict_leaf_marks(lc.ck, view, lc.has_node_bucket);
+}
+
+static bcfmt_err report_plain_bounds(struct leaf_check *lc, const uint8_t *raw, size_t n_keys)
+{
+	bcfmt_err err = BCFMT_OK;
+
+	for (; !err && n_keys; n_keys--, raw += PLAIN_KEY_BYTES) {
+		struct bcfmt_extent extent = plain_extent(raw);
+
+		if (is_out_of_bounds(lc, &extent))
+			err = report_bounds(lc, &extent);
+	}
+	return err;
+}
+
+/*
+ * Keys of one inode that are live extents in buckets of data, as they stand: the sums and bounds
+ * are all there is to check. They are in order: the first and the last tell of the bounds.
+ */
+static bcfmt_err check_plain_keys(struct leaf_check *lc, const uint8_t *raw, size_t n_keys)
+{
+	struct bcfmt_extent first = plain_extent(raw);
+	struct bcfmt_extent last = plain_extent(raw + (n_keys - 1) * PLAIN_KEY_BYTES);
+	const uint8_t *at = raw;
+	uint64_t dirty_sectors = 0, all_sectors = 0;
+	bcfmt_err err = BCFMT_OK;
+
+	for (size_t i = 0; !err && i < n_keys; i++, at += PLAIN_KEY_BYTES) {
+		struct bcfmt_key key = plain_key(at);
+		uint64_t sectors = bcfmt_key_sectors(&key);
+
+		all_sectors += sectors;
+		dirty_sectors += bcfmt_key_is_dirty(&key) ? sectors : 0;
+		err = used_add(lc->ck->used, lc->shard, bcfmt_ptr_sector(key.ptr), sectors);
+	}
+	lc->sum_extents += n_keys;
+	/* Of a run that has dirty keys its bounds are taken, not those of the first and last. */
+	if (dirty_sectors) {
+		if (!lc->sum.dirty_sectors)
+			lc->sum.dirty_begin_sector = first.start_sector;
+		lc->sum.dirty_end_sector = last.end_sector;
+	}
+	lc->sum.dirty_sectors += dirty_sectors;
+	lc->sum.clean_sectors += all_sectors - dirty_sectors;
+	if (!err && (is_out_of_bounds(lc, &first) || is_out_of_bounds(lc, &last)))
+		err = report_plain_bounds(lc, raw, n_keys);
+	return err;
+}
+
+bcfmt_err check_plain(void *arg, const struct bcfmt_node_view *view)
+{
+	struct leaf_check lc = { .ck = arg, .view = view, .where = check_where(arg, "key") };
+	const uint8_t *raw = view->node->bsets[0].keys;
+	bcfmt_err err = BCFMT_OK;
+	size_t n_run;
+
+	lc.shard = used_take(lc.ck->used);
+	if (!lc.shard)
+		return BCFMT_E_NOMEM;
+	for (size_t left = view->keys; !err && left;
+	     left -= n_run, raw += n_run * PLAIN_KEY_BYTES) {
+		n_run = plain_run(raw, left);
+		take_inode(&lc, plain_extent(raw).inode);
+		err = check_plain_keys(&lc, raw, n_run);
 	}
 	flush_sum(&lc);
-	if (!err)
-		err = predict_leaf_marks(lc.ck, view, lc.has_node_bucket);
-	return err ? err : flush_used(&lc);
+	used_give(lc.ck->used, lc.shard);
+	return err;
 }

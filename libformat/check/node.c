@@ -8,6 +8,7 @@
 
 #include "check/check_impl.h"
 #include "check/predict.h"
+#include "codec/key_iter.h"
 
 struct node_check {
 	struct check *ck;
@@ -131,7 +132,7 @@ static struct bcfmt_pos last_merged(const struct bcfmt_node *node, bool is_leaf,
 
 		if (bset->fault || bset->is_stray)
 			continue;
-		while (bcfmt_key_iter_next(&it, &key)) {
+		while (key_iter_step(&it, &key)) {
 			struct bcfmt_pos at = is_leaf ? bcfmt_key_start(&key) : bcfmt_key_end(&key);
 
 			if (!bcfmt_key_sectors(&key))
@@ -181,9 +182,13 @@ static bcfmt_err check_range(struct node_check *nc, const struct bcfmt_key *key,
 	bcfmt_err err = BCFMT_OK;
 
 	/* The key counts nowhere; of a node in disorder the journal knows better. */
-	if ((is_late || is_early) && !nc->view->is_disordered)
+	if ((is_late || is_early) && !nc->view->is_disordered) {
 		__atomic_store_n(&nc->ck->is_doubtful, true, __ATOMIC_RELAXED);
-	if (is_late && !nc->has_late)
+		/* Of a child, its range; where that begins nobody says. */
+		if (!ref->level)
+			err = check_loss_key(nc->ck, BCFMT_LOSS_NODE, key);
+	}
+	if (!err && is_late && !nc->has_late)
 		err = report_late(nc, text);
 	if (!err && is_early && !nc->has_early) {
 		nc->has_early = true;
@@ -195,14 +200,15 @@ static bcfmt_err check_range(struct node_check *nc, const struct bcfmt_key *key,
 }
 
 /* Dirty data at a place that cannot be is lost, unless a later key covers it: nobody can tell. */
-static void add_invalid(struct check *ck, const struct bcfmt_key *key)
+static bcfmt_err add_invalid(struct check *ck, const struct bcfmt_key *key)
 {
 	__atomic_store_n(&ck->is_doubtful, true, __ATOMIC_RELAXED);
 	if (!bcfmt_key_is_dirty(key) || bcfmt_key_inode(key) >= ck->set->n_uuids)
-		return;
+		return check_loss_key(ck, BCFMT_LOSS_NODE, key);
 	pthread_mutex_lock(&ck->lock);
 	ck->inodes[bcfmt_key_inode(key)].invalid_sectors += bcfmt_key_sectors(key);
 	pthread_mutex_unlock(&ck->lock);
+	return check_loss_key(ck, BCFMT_LOSS_PLACE, key);
 }
 
 static bcfmt_err check_extent_key(struct node_check *nc, const struct bcfmt_key *key,
@@ -210,9 +216,12 @@ static bcfmt_err check_extent_key(struct node_check *nc, const struct bcfmt_key 
 {
 	const struct bcfmt_geometry *geo = &nc->ck->set->geo;
 	enum bcfmt_key_fault fault = bcfmt_key_fault_extent(geo, key);
+	bcfmt_err err = BCFMT_OK;
 
 	if (fault && fault != BCFMT_KEY_ZERO_SIZE)
-		add_invalid(nc->ck, key);
+		err = add_invalid(nc->ck, key);
+	if (err)
+		return err;
 	if (fault && fault != BCFMT_KEY_ZERO_SIZE)
 		return CHECK_REPORT(nc->ck, EXTENT_INVALID, &nc->where, BCFMT_TEXT("text", text),
 				    BCFMT_TEXT("status", bcfmt_key_fault_text(fault)));
@@ -220,7 +229,9 @@ static bcfmt_err check_extent_key(struct node_check *nc, const struct bcfmt_key 
 		return BCFMT_OK;
 	/* No device has such a number, so a kernel reads what the key covers. */
 	if (!bcfmt_ptr_is_available(key->ptr))
-		add_invalid(nc->ck, key);
+		err = add_invalid(nc->ck, key);
+	if (err)
+		return err;
 	return CHECK_REPORT(nc->ck, EXTENT_OTHER_MEMBER, &nc->where,
 			    BCFMT_TEXT("text", text),
 			    BCFMT_U64("member", bcfmt_ptr_dev(key->ptr)),
@@ -287,6 +298,8 @@ static bcfmt_err check_keys(struct node_check *nc)
 	const struct bcfmt_node *node = nc->view->node;
 	bcfmt_err err = BCFMT_OK;
 
+	if (nc->view->is_plain)
+		return BCFMT_OK;
 	for (uint32_t i = 0; !err && i < node->n_bsets; i++) {
 		const struct bcfmt_bset *bset = &node->bsets[i];
 		struct bcfmt_key_iter it = bcfmt_key_iter_init(bset->keys, bset->words);
@@ -295,7 +308,7 @@ static bcfmt_err check_keys(struct node_check *nc)
 		if (bset->fault)
 			continue;
 		nc->where.block = bset->block;
-		while (!err && bcfmt_key_iter_next(&it, &key))
+		while (!err && key_iter_step(&it, &key))
 			err = check_key(nc, &it, &key);
 		nc->where.key = BCFMT_NO_NUMBER;
 		if (!err && it.is_overrun)

@@ -3,64 +3,13 @@
  * Buckets.
  * Checks: D3 no sector of the cache belongs to two extents; no bucket has two owners; F1 enough
  * wholly free buckets for a kernel to come up; B7 root and uuid table are not stale.
- * Needs: bucket map and used ranges of the tree pass. kernel: bch_initial_gc_finish(),
+ * Needs: bucket map and used places of the tree pass. kernel: bch_initial_gc_finish(),
  * bch_allocator_thread().
  */
 #include <stdio.h>
 
 #include "check/check_impl.h"
 #include "check/predict.h"
-
-static bcfmt_err report_twice(struct check *ck, const struct used_range *first,
-			      const struct used_range *second)
-{
-	uint64_t first_end = first->cache_sector + first->sectors;
-	uint64_t second_end = second->cache_sector + second->sectors;
-	uint64_t end = first_end < second_end ? first_end : second_end;
-	struct bcfmt_where where = check_where(ck, "key");
-	char a[64], b[64];
-
-	where.sector = second->cache_sector;
-	where.bucket = second->cache_sector >> ck->set->geo.bucket_shift;
-	return CHECK_REPORT(ck, EXTENT_TWICE, &where,
-			    BCFMT_U64("sectors", end - second->cache_sector),
-			    BCFMT_TEXT("first", check_range_text(a, first->inode,
-								 first->start_sector,
-								 first->sectors)),
-			    BCFMT_TEXT("second", check_range_text(b, second->inode,
-								  second->start_sector,
-								  second->sectors)));
-}
-
-/*
- * A range and the next in the order of places on the cache. Pieces of one key that was split lie
- * apart there too, so any overlap is wrong.
- */
-static bcfmt_err check_twice(struct check *ck)
-{
-	struct used_range furthest = { 0, 0, 0, 0 };
-	const void *record;
-	bcfmt_err err;
-
-	if (!ck->used)
-		return BCFMT_OK;
-	err = runs_sort(ck->used);
-	if (err)
-		return err;
-	while ((err = runs_next(ck->used, &record)) == BCFMT_OK) {
-		const struct used_range *range = record;
-
-		if (range->cache_sector < furthest.cache_sector + furthest.sectors) {
-			err = report_twice(ck, &furthest, range);
-			if (err)
-				return err;
-		}
-		if (range->cache_sector + range->sectors >= furthest.cache_sector + furthest.sectors)
-			furthest = *range;
-	}
-	ck->verdict->spilled_bytes += runs_spilled_bytes(ck->used);
-	return err == BCFMT_END ? BCFMT_OK : err;
-}
 
 static bcfmt_err check_two_uses(struct check *ck, uint64_t bucket, unsigned int use)
 {

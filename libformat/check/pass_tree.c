@@ -11,19 +11,7 @@
 #include "check/check_impl.h"
 #include "check/predict.h"
 #include "read/read.h"
-
-static int used_cmp(const void *a, const void *b)
-{
-	const struct used_range *x = a, *y = b;
-
-	if (x->cache_sector != y->cache_sector)
-		return x->cache_sector < y->cache_sector ? -1 : 1;
-	if (x->inode != y->inode)
-		return x->inode < y->inode ? -1 : 1;
-	if (x->start_sector != y->start_sector)
-		return x->start_sector < y->start_sector ? -1 : 1;
-	return x->sectors < y->sectors ? -1 : x->sectors > y->sectors;
-}
+#include "set/set_impl.h"
 
 static bcfmt_err check_child(void *arg, const struct bcfmt_node_ref *parent,
 			     const struct bcfmt_key *key, enum bcfmt_child_fault fault,
@@ -38,10 +26,13 @@ static bcfmt_err check_child(void *arg, const struct bcfmt_node_ref *parent,
 	char text[BCFMT_KEY_TEXT_BYTES];
 	bcfmt_err err = predict_child(ck, parent, key, fault);
 
+	/* Of the range of any other the leaves tell that. */
+	if (!err && (fault == BCFMT_CHILD_DUPLICATE || bcfmt_key_is_zero_pos(key))) {
+		ck->is_doubtful = true;
+		err = bcfmt_losses_child(ck->verdict->losses, parent, key);
+	}
 	if (err)
 		return err;
-	/* Of the range of any other the leaves tell that. */
-	ck->is_doubtful |= fault == BCFMT_CHILD_DUPLICATE || bcfmt_key_is_zero_pos(key);
 	bcfmt_key_text(text, key);
 	switch (fault) {
 	case BCFMT_CHILD_OK:
@@ -136,15 +127,16 @@ static void forget_leaves(struct check *ck, unsigned int interior_uses)
 	predict_forget_leaves(ck);
 	for (uint64_t i = 0; i < set->geo.nbuckets; i++) {
 		set->buckets[i].use &= (uint8_t)interior_uses;
+		set->buckets[i].gen_flags &= (uint8_t)~BUCKET_MAYBE_TWICE;
 		if (!(set->buckets[i].use & BCFMT_USE_NODE))
 			set->buckets[i].sectors = 0;
 	}
-	runs_free(ck->used);
+	used_free(ck->used);
 	ck->used = NULL;
 }
 
 /* Nodes are as they were, but a device may fail now that did not the first time. */
-static bcfmt_err check_node_again(void *arg, const struct bcfmt_node_view *view)
+bcfmt_err check_node_again(void *arg, const struct bcfmt_node_view *view)
 {
 	const struct check *ck = arg;
 	uint64_t bucket = bcfmt_ptr_bucket(&ck->set->geo, view->ref->ptr);
@@ -158,19 +150,21 @@ static bcfmt_err check_node_again(void *arg, const struct bcfmt_node_view *view)
 /* Walks the leaves; again with final gens where one rose late. */
 static bcfmt_err walk_leaves(struct check *ck)
 {
-	struct bcfmt_tree_visitor visitor = { .arg = ck, .node = check_node, .leaf = check_leaf };
+	struct bcfmt_tree_visitor visitor = { .arg = ck, .node = check_node, .leaf = check_leaf,
+					      .plain = check_plain };
 	uint64_t max_bytes = max_u64(bcfmt_ctx_max_bytes(ck->ctx) / 2, 1u << 20);
 	bool again = true;
 	bcfmt_err err = BCFMT_OK;
 
 	while (!err && again) {
-		err = runs_new(ck->ctx, sizeof(struct used_range), max_bytes, used_cmp, &ck->used);
+		err = used_new(ck->set, max_bytes, false, &ck->used);
 		if (!err)
 			err = bcfmt_tree_walk_leaves(ck->tree, &visitor, &again);
 		if (err || !again)
 			break;
 		/* Only what depends on gens is judged anew. */
 		forget_leaves(ck, BCFMT_USE_METADATA | BCFMT_USE_DAMAGED);
+		err = bcfmt_losses_forget_leaves(ck->verdict->losses);
 		bcfmt_report_forget(ck->report, BCFMT_P_EXTENT_STALE_DIRTY,
 				    BCFMT_P_EXTENT_IN_JOURNAL + 1);
 		bcfmt_report_forget(ck->report, BCFMT_P_NODE_LOST_KEYS,
@@ -197,7 +191,13 @@ bcfmt_err pass_tree(struct check *ck)
 		return BCFMT_OK;
 	if (ck->params->level == BCFMT_LEVEL_QUICK && ck->set->newest.btree_level)
 		return check_root_only(ck);
-	err = bcfmt_tree_open(ck->set, &visitor, &ck->tree);
+	err = bcfmt_losses_new(ck->ctx, &ck->verdict->losses);
+	if (!err)
+		err = bcfmt_losses_journal(ck->verdict->losses, ck->set);
+	if (!err)
+		err = bcfmt_tree_open(ck->set, &visitor, &ck->tree);
+	if (!err)
+		err = bcfmt_losses_tree(ck->verdict->losses, ck->tree);
 	if (!err)
 		err = walk_leaves(ck);
 	if (err)

@@ -4,17 +4,12 @@
 
 #include "base/bytes.h"
 #include "base/checked.h"
+#include "codec/key_iter.h"
 
 #define KEY_HIGH_USED (1ull << 63)
 #define KEY_DIRTY_BIT 36
 #define KEY_SECTORS_BIT 20
-#define KEY_PTRS_BIT 60
 #define KERNEL_TEXT_CHARS 79u /* kernel: char buf[80] of every caller */
-
-static inline unsigned int words_of(uint64_t high)
-{
-	return 2 + (unsigned int)(high >> KEY_PTRS_BIT & 7);
-}
 
 bool bcfmt_key_decode(const uint8_t *raw, size_t raw_words, struct bcfmt_key *out)
 {
@@ -23,7 +18,7 @@ bool bcfmt_key_decode(const uint8_t *raw, size_t raw_words, struct bcfmt_key *ou
 	if (raw_words < 2)
 		return false;
 	out->high = load_le64(raw);
-	words = words_of(out->high);
+	words = key_words_of(out->high);
 	if (raw_words < words)
 		return false;
 	out->low = load_le64(raw + 8);
@@ -55,30 +50,7 @@ struct bcfmt_key bcfmt_key_make(uint32_t inode, uint64_t end_sector, uint32_t se
 
 bool bcfmt_key_iter_next(struct bcfmt_key_iter *it, struct bcfmt_key *out)
 {
-	const uint8_t *raw = it->next;
-	uint32_t left = it->words_left;
-	unsigned int words;
-	uint64_t high;
-
-	if (left < 2) {
-		it->is_overrun |= left != 0;
-		return false;
-	}
-	high = load_le64(raw);
-	words = words_of(high);
-	if (words > left) {
-		it->is_overrun = true;
-		return false;
-	}
-	out->high = high;
-	out->low = load_le64(raw + 8);
-	out->ptr = words > 2 ? load_le64(raw + 16) : 0;
-	it->raw = raw;
-	it->word = it->next_word;
-	it->next = raw + 8 * words;
-	it->next_word += words;
-	it->words_left = left - words;
-	return true;
+	return key_iter_step(it, out);
 }
 
 /* kernel: the pointer rules of __ptr_invalid(), in the order of bch_ptr_status(). */

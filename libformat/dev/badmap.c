@@ -249,6 +249,16 @@ static bcfmt_err badmap_next_data(struct bcfmt_dev *dev, uint64_t offset_bytes,
 	return BCFMT_OK;
 }
 
+/* A bad disk is not asked for what is known to be bad. */
+static void badmap_read_ahead(struct bcfmt_dev *dev, uint64_t offset_bytes, uint64_t len_bytes)
+{
+	const struct badmap_dev *badmap = (struct badmap_dev *)dev;
+
+	if (finished_until(badmap, offset_bytes, offset_bytes + len_bytes) ==
+	    offset_bytes + len_bytes)
+		dev_read_ahead(badmap->lower, offset_bytes, len_bytes);
+}
+
 static void badmap_free(struct bcfmt_dev *dev)
 {
 	struct badmap_dev *badmap = (struct badmap_dev *)dev;
@@ -263,6 +273,7 @@ static const struct dev_ops badmap_ops = {
 	.write = badmap_write,
 	.flush = badmap_flush,
 	.next_data = badmap_next_data,
+	.read_ahead = badmap_read_ahead,
 	.free = badmap_free,
 };
 

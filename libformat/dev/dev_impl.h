@@ -29,6 +29,8 @@ struct dev_ops {
 	/* NULL: all is data. offset_bytes is inside the device, and so must the answer be. */
 	bcfmt_err (*next_data)(struct bcfmt_dev *dev, uint64_t offset_bytes, uint64_t *begin_bytes,
 			       uint64_t *end_bytes, struct io_fault *fault);
+	/* NULL: no use. Only a hint: the range will be read soon. Called from several threads. */
+	void (*read_ahead)(struct bcfmt_dev *dev, uint64_t offset_bytes, uint64_t len_bytes);
 	/* NULL or E_UNSUPPORTED: zeros are written. Called like write. */
 	bcfmt_err (*zero)(struct bcfmt_dev *dev, uint64_t offset_bytes, uint64_t len_bytes,
 			  struct io_fault *fault);
@@ -72,6 +74,8 @@ bcfmt_err dev_flush_quiet(struct bcfmt_dev *dev, struct io_fault *fault);
 bcfmt_err dev_next_data_quiet(struct bcfmt_dev *dev, uint64_t offset_bytes, uint64_t *begin_bytes,
 			      uint64_t *end_bytes, struct io_fault *fault);
 
+/* Tells that a range, of which anything may lie beyond the end, will be read soon. */
+void dev_read_ahead(struct bcfmt_dev *dev, uint64_t offset_bytes, uint64_t len_bytes);
 void dev_forget(struct bcfmt_dev *dev);
 
 /*

@@ -114,6 +114,13 @@ static bcfmt_err file_next_data(struct bcfmt_dev *dev, uint64_t offset_bytes,
 	return BCFMT_OK;
 }
 
+static void file_read_ahead(struct bcfmt_dev *dev, uint64_t offset_bytes, uint64_t len_bytes)
+{
+	const struct file_dev *file = (struct file_dev *)dev;
+
+	(void)posix_fadvise(file->fd, (off_t)offset_bytes, (off_t)len_bytes, POSIX_FADV_WILLNEED);
+}
+
 /* Zeros of one piece of data of a file. The first way that the file system knows is taken. */
 static int zero_data(int fd, off_t offset_bytes, off_t len_bytes)
 {
@@ -216,6 +223,7 @@ static const struct dev_ops file_ops = {
 	.write = file_write,
 	.flush = file_flush,
 	.next_data = file_next_data,
+	.read_ahead = file_read_ahead,
 	.zero = file_zero,
 	.discard = file_discard,
 	.forget = file_forget,

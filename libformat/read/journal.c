@@ -10,6 +10,7 @@
 
 #include "base/checked.h"
 #include "base/vec.h"
+#include "dev/dev_impl.h"
 #include "read/read.h"
 
 #define CHUNK_BYTES (4u << 20)
@@ -88,8 +89,8 @@ static bcfmt_err scan_block(struct scan *scan, const uint8_t *raw, size_t avail_
 			    uint32_t sector, uint32_t *blocks)
 {
 	struct bcfmt_jset jset;
-	enum bcfmt_jset_fault fault = bcfmt_jset_decode(&scan->journal->geo, raw, avail_bytes,
-							&jset);
+	enum bcfmt_jset_fault fault =
+		bcfmt_jset_decode(&scan->journal->geo, raw, avail_bytes, &jset);
 	bcfmt_err err = BCFMT_OK;
 
 	*blocks = 1;
@@ -110,6 +111,19 @@ static bcfmt_err scan_block(struct scan *scan, const uint8_t *raw, size_t avail_
 	}
 	scan->is_in_sequence = false;
 	return err;
+}
+
+/* Nothing was ever written to a hole of a sparse file, and reading it would tell nothing else. */
+static bool is_hole(struct bcfmt_dev *dev, uint64_t start_bytes, uint64_t len_bytes)
+{
+	struct io_fault fault;
+	uint64_t begin_bytes, end_bytes;
+	bcfmt_err err;
+
+	if (start_bytes + len_bytes > bcfmt_dev_bytes(dev))
+		return false;
+	err = dev_next_data_quiet(dev, start_bytes, &begin_bytes, &end_bytes, &fault);
+	return err == BCFMT_END || (!err && begin_bytes >= start_bytes + len_bytes);
 }
 
 /*
@@ -185,8 +199,7 @@ static void find_newest(struct bcfmt_journal *journal)
 	if (!journal->n_entries)
 		return;
 	journal->has_entries = true;
-	bcfmt_journal_find(journal, journal->entries[journal->n_entries - 1].seq,
-			   &journal->newest);
+	bcfmt_journal_find(journal, journal->entries[journal->n_entries - 1].seq, &journal->newest);
 }
 
 bcfmt_err bcfmt_journal_read(struct bcfmt_ctx *ctx, struct bcfmt_dev *dev,
@@ -208,7 +221,8 @@ bcfmt_err bcfmt_journal_read(struct bcfmt_ctx *ctx, struct bcfmt_dev *dev,
 		if (bcfmt_ctx_is_cancelled(ctx))
 			err = BCFMT_E_CANCELLED;
 		scan.ring_index = i;
-		if (!err)
+		if (!err &&
+		    !is_hole(dev, ring_bucket_sector(geo, i) * BCFMT_SECTOR_BYTES, bucket_bytes))
 			err = scan_bucket(&scan);
 	}
 	free(scan.buf);
@@ -241,8 +255,8 @@ uint64_t bcfmt_journal_entry_sector(const struct bcfmt_journal *journal, size_t 
 	return ring_bucket_sector(&journal->geo, entry->ring_index) + entry->sector;
 }
 
-bcfmt_err bcfmt_journal_entry_load(const struct bcfmt_journal *journal, size_t index,
-				   uint8_t **buf, size_t *buf_bytes, struct bcfmt_jset *out)
+bcfmt_err bcfmt_journal_entry_load(const struct bcfmt_journal *journal, size_t index, uint8_t **buf,
+				   size_t *buf_bytes, struct bcfmt_jset *out)
 {
 	const struct bcfmt_journal_entry *entry = &journal->entries[index];
 	size_t len = (size_t)entry->blocks * bcfmt_block_bytes(&journal->geo);
@@ -257,10 +271,9 @@ bcfmt_err bcfmt_journal_entry_load(const struct bcfmt_journal *journal, size_t i
 		*buf = grown;
 		*buf_bytes = len;
 	}
-	err = bcfmt_dev_read_salvage(journal->dev,
-				     bcfmt_journal_entry_sector(journal, index) *
-					     BCFMT_SECTOR_BYTES,
-				     *buf, len, &bad);
+	err = bcfmt_dev_read_salvage(
+		journal->dev, bcfmt_journal_entry_sector(journal, index) * BCFMT_SECTOR_BYTES, *buf,
+		len, &bad);
 	if (err)
 		return err;
 	if (bcfmt_jset_decode(&journal->geo, *buf, len, out) || out->csum != entry->csum)

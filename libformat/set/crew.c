@@ -4,19 +4,27 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "dev/dev_impl.h"
 #include "set/tree_impl.h"
 
 /* Nodes taken at once: few enough to share the end of a list, enough to keep reads in a row. */
 #define BATCH 8u
+#define READ_AHEAD_BYTES (16u << 20)
+#define READ_AHEAD_MIN 8u
+#define READ_AHEAD_MAX 256u
 
 struct crew {
 	struct bcfmt_ctx *ctx;
+	struct bcfmt_dev *dev;
+	const struct bcfmt_node_ref *refs;
+	size_t depth; /* of nodes to read ahead */
 	const char *pass;
 	const uint32_t *order;
 	size_t n;
 	crew_fn work;
 	void *arg;
 	size_t next;   /* atomic */
+	size_t ahead;  /* atomic; so many were asked for */
 	size_t done;   /* atomic */
 	int first_err; /* atomic, a bcfmt_err */
 };
@@ -27,6 +35,7 @@ void worker_clear(struct worker *worker)
 	leaf_scratch_clear(&worker->leaf);
 	leaf_scratch_clear(&worker->journal);
 	vec_free(&worker->replay);
+	vec_free(&worker->looks);
 	vec_free(&worker->ranges);
 	vec_free(&worker->words);
 	vec_free(&worker->doubts);
@@ -40,6 +49,35 @@ static void crew_fail(struct crew *crew, bcfmt_err err)
 				    __ATOMIC_SEQ_CST);
 }
 
+size_t nodes_ahead(const struct bcfmt_geometry *geo)
+{
+	size_t n = READ_AHEAD_BYTES / BCFMT_SECTOR_BYTES / geo->node_sectors;
+
+	return n < READ_AHEAD_MIN ? READ_AHEAD_MIN : n > READ_AHEAD_MAX ? READ_AHEAD_MAX : n;
+}
+
+void ref_read_ahead(struct bcfmt_dev *dev, const struct bcfmt_node_ref *ref)
+{
+	if (ref->sectors)
+		dev_read_ahead(dev, bcfmt_ptr_sector(ref->ptr) * BCFMT_SECTOR_BYTES,
+			       (uint64_t)ref->sectors * BCFMT_SECTOR_BYTES);
+}
+
+/* Asks for the nodes up to some way behind end, each once. */
+static void crew_read_ahead(struct crew *crew, size_t end)
+{
+	size_t until = end + crew->depth < crew->n ? end + crew->depth : crew->n;
+	size_t from = __atomic_load_n(&crew->ahead, __ATOMIC_RELAXED);
+
+	do {
+		if (from >= until)
+			return;
+	} while (!__atomic_compare_exchange_n(&crew->ahead, &from, until, false, __ATOMIC_RELAXED,
+					      __ATOMIC_RELAXED));
+	for (; from < until; from++)
+		ref_read_ahead(crew->dev, &crew->refs[crew->order[from]]);
+}
+
 static void crew_work(struct crew *crew, bool is_caller)
 {
 	struct worker worker;
@@ -51,6 +89,8 @@ static void crew_work(struct crew *crew, bool is_caller)
 
 		if (begin >= crew->n || __atomic_load_n(&crew->first_err, __ATOMIC_RELAXED))
 			break;
+		if (crew->refs)
+			crew_read_ahead(crew, end);
 		for (size_t i = begin; i < end; i++) {
 			bcfmt_err err = crew->work(crew->arg, &worker, crew->order[i]);
 
@@ -75,11 +115,12 @@ static void *crew_thread(void *arg)
 	return NULL;
 }
 
-bcfmt_err crew_run(struct bcfmt_set *set, const char *pass, const uint32_t *order, size_t n,
-		   crew_fn work, void *arg)
+bcfmt_err crew_run(struct bcfmt_set *set, const char *pass, const struct bcfmt_node_ref *refs,
+		   const uint32_t *order, size_t n, crew_fn work, void *arg)
 {
-	struct crew crew = { .ctx = set->ctx, .pass = pass, .order = order, .n = n, .work = work,
-			     .arg = arg };
+	struct crew crew = { .ctx = set->ctx, .dev = set->cache.dev, .refs = refs,
+			     .depth = refs ? nodes_ahead(&set->geo) : 0, .pass = pass, .order = order,
+			     .n = n, .work = work, .arg = arg };
 	pthread_t threads[64];
 	unsigned int wanted = set->has_all_prios ? bcfmt_ctx_threads(set->ctx) : 1, n_threads = 0;
 

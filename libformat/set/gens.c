@@ -7,7 +7,7 @@
  * pointer that is met stands for it. Threads raise and judge at once; sequentially consistent
  * accesses make sure that a rise after a judgement is seen by one of the two.
  */
-#include "set/set_impl.h"
+#include "set/standing.h"
 
 static bool has_bucket(const struct bcfmt_set *set, uint64_t ptr, uint64_t *bucket)
 {
@@ -46,6 +46,20 @@ static unsigned int gen_ahead(const struct bcfmt_bucket *at, uint8_t gen, uint8_
 	return ahead < 128 ? ahead : 0;
 }
 
+bool set_would_raise_gen(const struct bcfmt_set *set, uint64_t ptr)
+{
+	const struct bcfmt_bucket *at;
+	uint64_t bucket;
+	uint8_t gen;
+
+	if (!has_bucket(set, ptr, &bucket))
+		return false;
+	at = &set->buckets[bucket];
+	gen = __atomic_load_n(&at->gen, __ATOMIC_SEQ_CST);
+	return !has_gen(at) ||
+	       gen_ahead(at, (uint8_t)bcfmt_ptr_gen(ptr), gen) > gen_ahead(at, gen, gen);
+}
+
 bool set_raise_gen(struct bcfmt_set *set, uint64_t ptr)
 {
 	uint8_t gen, ptr_gen = (uint8_t)bcfmt_ptr_gen(ptr);
@@ -82,12 +96,13 @@ bool set_raise_gen_by_extent(struct bcfmt_set *set, const struct bcfmt_key *key)
 	return set_raise_gen(set, key->ptr);
 }
 
-void set_mark_judged(struct bcfmt_set *set, uint64_t bucket)
+void set_mark_bucket(struct bcfmt_set *set, uint64_t bucket, unsigned int flags)
 {
 	uint8_t *at = &set->buckets[bucket].gen_flags;
 
-	if (!(__atomic_load_n(at, __ATOMIC_RELAXED) & BUCKET_GEN_JUDGED))
-		__atomic_fetch_or(at, BUCKET_GEN_JUDGED, __ATOMIC_SEQ_CST);
+	/* Most are marked already, and to look is cheap. */
+	if ((__atomic_load_n(at, __ATOMIC_SEQ_CST) & flags) != flags)
+		__atomic_fetch_or(at, (uint8_t)flags, __ATOMIC_SEQ_CST);
 }
 
 unsigned int bcfmt_set_stale(const struct bcfmt_set *set, uint64_t ptr)
@@ -106,4 +121,44 @@ void set_mark_use(struct bcfmt_set *set, uint64_t bucket, unsigned int use)
 
 	if ((__atomic_load_n(at, __ATOMIC_RELAXED) & use) != use)
 		__atomic_fetch_or(at, (uint8_t)use, __ATOMIC_RELAXED);
+}
+
+/*
+ * That a bucket holds live dirty data is noted by the first walk only: nothing can make a kernel
+ * give up such a bucket, which leaf_find_lost() rests on.
+ */
+void set_judge(struct bcfmt_set *set, bool has_final_gens, struct bcfmt_extent *extent)
+{
+	uint64_t bucket = bcfmt_ptr_bucket(&set->geo, extent->ptr);
+	unsigned int use = extent->is_dirty ? BCFMT_USE_DIRTY : BCFMT_USE_CLEAN;
+
+	extent->stale = 0;
+	if (bucket >= set->geo.nbuckets)
+		return;
+	set_mark_bucket(set, bucket, BUCKET_GEN_JUDGED);
+	extent->stale = (uint8_t)bcfmt_set_stale(set, extent->ptr);
+	if (extent->stale)
+		return;
+	if (!(__atomic_load_n(&set->buckets[bucket].use, __ATOMIC_RELAXED) & BCFMT_USE_METADATA))
+		set_mark_use(set, bucket, use);
+	if (!has_final_gens && extent->is_dirty && !extent->is_written_back &&
+	    extent->source != BCFMT_FROM_HISTORY)
+		set_mark_bucket(set, bucket, BUCKET_HAS_DIRTY);
+}
+
+void set_judge_all(struct bcfmt_set *set, bool has_final_gens, struct vec *extents)
+{
+	struct standing standing = standing_init(has_final_gens);
+	struct bcfmt_extent *extent = extents->items;
+
+	for (size_t i = 0; i < extents->n; i++) {
+		uint64_t bucket = bcfmt_ptr_bucket(&set->geo, extent[i].ptr);
+
+		if (bucket < set->geo.nbuckets &&
+		    stands_well(&standing, &set->buckets[bucket], extent[i].ptr,
+				extent[i].is_dirty))
+			extent[i].stale = 0;
+		else
+			set_judge(set, has_final_gens, &extent[i]);
+	}
 }

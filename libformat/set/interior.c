@@ -36,7 +36,12 @@ bcfmt_err ref_read(struct bcfmt_set *set, struct worker *worker, const struct bc
 	view->ref = ref;
 	view->node = &worker->reader.node;
 	view->bad = worker->reader.bad;
-	return err ? err : node_view_count(view, &worker->reader.node, &worker->ranges);
+	return err;
+}
+
+bcfmt_err ref_count(struct worker *worker, struct bcfmt_node_view *view)
+{
+	return node_view_count(view, &worker->reader.node, &worker->ranges);
 }
 
 static void raise_gens(struct bcfmt_set *set, const struct bcfmt_node *node)
@@ -76,6 +81,8 @@ static bcfmt_err read_interior(void *arg, struct worker *worker, uint32_t index)
 	if (!level->refs[index].sectors)
 		return BCFMT_OK;
 	err = ref_read(level->tree->set, worker, &level->refs[index], &view);
+	if (!err)
+		err = ref_count(worker, &view);
 	if (err)
 		return err;
 	level->has_bad[index] = view.bad.sectors != 0;
@@ -240,6 +247,8 @@ static bcfmt_err descend(struct level *level, struct worker *worker, size_t inde
 	if (ref->sectors) {
 		level->tree->n_interior++;
 		err = ref_read(level->tree->set, worker, ref, &view);
+		if (!err)
+			err = ref_count(worker, &view);
 		if (!err && (view.node->fault || view.bad.sectors || view.is_overrun))
 			err = tree_add_region(level->tree, ref->lo, ref->hi);
 		if (!err && view.bad.sectors && !level->has_bad[index] && visitor->node)
@@ -262,8 +271,8 @@ static bcfmt_err read_level(struct level *level)
 		free(level->has_bad);
 		return BCFMT_E_NOMEM;
 	}
-	err = crew_run(level->tree->set, "interior nodes", order, level->n_refs, read_interior,
-		       level);
+	err = crew_run(level->tree->set, "interior nodes", level->refs, order, level->n_refs,
+		       read_interior, level);
 	free(order);
 	memset(&worker, 0, sizeof(worker));
 	for (size_t i = 0; !err && i < level->n_refs; i++)

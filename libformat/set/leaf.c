@@ -7,7 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "set/set_impl.h"
+#include "codec/key_iter.h"
+#include "set/leaf_impl.h"
 
 void leaf_scratch_clear(struct leaf_scratch *scratch)
 {
@@ -15,6 +16,9 @@ void leaf_scratch_clear(struct leaf_scratch *scratch)
 	vec_free(&scratch->heap);
 	vec_free(&scratch->clean);
 	vec_free(&scratch->extents);
+	vec_free(&scratch->merged);
+	vec_free(&scratch->runs);
+	vec_free(&scratch->wanted);
 }
 
 /* Cuts a piece to (lo, hi]; false when nothing is left. */
@@ -38,7 +42,7 @@ static bool cut_piece(struct leaf_piece *piece, struct bcfmt_pos lo, struct bcfm
 	return piece->start_sector < piece->end_sector;
 }
 
-static bcfmt_err push_piece(struct vec *pieces, const struct leaf_piece *piece)
+bcfmt_err leaf_push_piece(struct vec *pieces, const struct leaf_piece *piece)
 {
 	struct leaf_piece *slot = vec_push(pieces, sizeof(*piece));
 
@@ -48,10 +52,9 @@ static bcfmt_err push_piece(struct vec *pieces, const struct leaf_piece *piece)
 	return BCFMT_OK;
 }
 
-/* A key as a piece within the ref's range; false when it adds nothing there. */
-static bool piece_of_key(struct leaf_scratch *scratch, const struct bcfmt_geometry *geo,
-			 const struct bcfmt_node_ref *ref, const struct bcfmt_key *key,
-			 uint8_t source, struct leaf_piece *piece)
+bool leaf_piece_of_key(struct leaf_scratch *scratch, const struct bcfmt_geometry *geo,
+		       const struct bcfmt_node_ref *ref, const struct bcfmt_key *key,
+		       uint8_t source, struct leaf_piece *piece)
 {
 	/* No range of a node reaches past the last position. */
 	if (bcfmt_key_fault_extent(geo, key) || key->low > BCFMT_KEY_MAX_OFFSET)
@@ -75,122 +78,33 @@ static bcfmt_err add_bsets(struct leaf_scratch *scratch, const struct bcfmt_geom
 	struct bcfmt_node_iter it = bcfmt_node_iter_init(node);
 	struct bcfmt_key key;
 
-	while (bcfmt_node_iter_next(&it, &key)) {
+	while (node_iter_step(&it, &key)) {
 		struct leaf_piece piece;
 
-		if (piece_of_key(scratch, geo, ref, &key, BCFMT_FROM_TREE, &piece) &&
-		    push_piece(&scratch->pieces, &piece))
+		if (leaf_piece_of_key(scratch, geo, ref, &key, BCFMT_FROM_TREE, &piece) &&
+		    leaf_push_piece(&scratch->pieces, &piece))
 			return BCFMT_E_NOMEM;
 	}
 	return BCFMT_OK;
-}
-
-/*
- * The pointer that sector 0 of the inode would have: equal for all pieces of one extent on the
- * cache, however they were cut.
- */
-static uint64_t mapping(const struct leaf_piece *piece)
-{
-	return piece->ptr - (piece->start_sector << 8);
-}
-
-static int mapping_cmp(const void *a, const void *b)
-{
-	const struct leaf_piece *x = a, *y = b;
-
-	if (x->inode != y->inode)
-		return x->inode < y->inode ? -1 : 1;
-	if (mapping(x) != mapping(y))
-		return mapping(x) < mapping(y) ? -1 : 1;
-	return x->start_sector < y->start_sector ? -1 : x->start_sector > y->start_sector;
-}
-
-/* Pieces of one place by their start, what the journal has first. */
-static int mapping_start_cmp(const void *a, const void *b)
-{
-	const struct leaf_piece *x = a, *y = b;
-
-	if (x->inode != y->inode)
-		return x->inode < y->inode ? -1 : 1;
-	if (mapping(x) != mapping(y))
-		return mapping(x) < mapping(y) ? -1 : 1;
-	if (x->start_sector != y->start_sector)
-		return x->start_sector < y->start_sector ? -1 : 1;
-	return (x->source == BCFMT_FROM_TREE) - (y->source == BCFMT_FROM_TREE);
-}
-
-/* Joins sorted pieces of one mapping that overlap or touch: a sector is then in one piece only. */
-static void join_clean(struct vec *clean)
-{
-	struct leaf_piece *piece = clean->items;
-	size_t n = 0;
-
-	for (size_t i = 0; i < clean->n; i++) {
-		struct leaf_piece *last = n ? &piece[n - 1] : NULL;
-
-		if (!last || last->inode != piece[i].inode || mapping(last) != mapping(&piece[i]) ||
-		    last->end_sector < piece[i].start_sector)
-			piece[n++] = piece[i];
-		else if (last->end_sector < piece[i].end_sector)
-			last->end_sector = piece[i].end_sector;
-	}
-	clean->n = n;
-}
-
-static bcfmt_err collect_clean(struct leaf_scratch *scratch)
-{
-	const struct leaf_piece *piece = scratch->pieces.items;
-
-	scratch->clean.n = 0;
-	for (size_t i = 0; i < scratch->pieces.n; i++)
-		if (piece[i].has_data && !piece[i].is_dirty &&
-		    push_piece(&scratch->clean, &piece[i]))
-			return BCFMT_E_NOMEM;
-	if (scratch->clean.n > 1)
-		qsort(scratch->clean.items, scratch->clean.n, sizeof(*piece), mapping_cmp);
-	join_clean(&scratch->clean);
-	return BCFMT_OK;
-}
-
-/* First clean piece of the same mapping that ends after sector; n of them when there is none. */
-static size_t find_clean(const struct leaf_scratch *scratch, const struct leaf_piece *like,
-			 uint64_t sector)
-{
-	struct leaf_piece want = *like;
-	size_t low = 0, high = scratch->clean.n;
-
-	want.ptr += (sector - want.start_sector) << 8;
-	want.start_sector = sector;
-	want.end_sector = sector + 1;
-	while (low < high) {
-		size_t mid = low + (high - low) / 2;
-		const struct leaf_piece *clean = VEC_AT(&scratch->clean, struct leaf_piece, mid);
-
-		if (clean->inode != want.inode || mapping(clean) != mapping(&want) ?
-			    mapping_cmp(clean, &want) < 0 : clean->end_sector <= sector)
-			low = mid + 1;
-		else
-			high = mid;
-	}
-	return low;
 }
 
 static bcfmt_err add_replay(struct leaf_scratch *scratch, const struct bcfmt_geometry *geo,
-			    const struct bcfmt_node_ref *ref,
-			    const struct bcfmt_replay_key *replay, size_t n_replay,
-			    uint64_t window_seq)
+			    const struct bcfmt_node_ref *ref, const struct bcfmt_replay_key *replay,
+			    size_t n_replay, uint64_t window_seq)
 {
-	bcfmt_err err = n_replay ? collect_clean(scratch) : BCFMT_OK;
+	bcfmt_err err = leaf_collect_wanted(scratch, geo, ref, replay, n_replay);
 
+	if (!err)
+		err = leaf_collect_clean(scratch);
 	for (size_t i = 0; !err && i < n_replay; i++) {
 		struct leaf_piece piece;
 
-		if (!piece_of_key(scratch, geo, ref, &replay[i].key,
-				  replay[i].seq < window_seq ? BCFMT_FROM_HISTORY :
-							       BCFMT_FROM_REPLAY,
-				  &piece))
+		if (!leaf_piece_of_key(scratch, geo, ref, &replay[i].key,
+				       replay[i].seq < window_seq ? BCFMT_FROM_HISTORY
+								  : BCFMT_FROM_REPLAY,
+				       &piece))
 			continue;
-		err = push_piece(&scratch->pieces, &piece);
+		err = leaf_push_piece(&scratch->pieces, &piece);
 	}
 	return err;
 }
@@ -204,6 +118,66 @@ static int piece_cmp(const void *a, const void *b)
 	if (x->start_sector != y->start_sector)
 		return x->start_sector < y->start_sector ? -1 : 1;
 	return x->order < y->order ? -1 : x->order > y->order;
+}
+
+/* Merges the sorted pieces [from, middle) and [middle, end) to the same places of to. */
+static void merge_runs(const struct leaf_piece *pieces, size_t from, size_t middle, size_t end,
+		       struct leaf_piece *to)
+{
+	size_t a = from, b = middle;
+
+	for (size_t i = from; i < end; i++)
+		to[i] = b == end || (a < middle && piece_cmp(&pieces[a], &pieces[b]) < 0)
+				? pieces[a++]
+				: pieces[b++];
+}
+
+/* Notes where runs of pieces that are in order begin, and the end of the last. */
+static bcfmt_err find_runs(struct leaf_scratch *scratch)
+{
+	const struct leaf_piece *pieces = scratch->pieces.items;
+	size_t n = scratch->pieces.n;
+
+	scratch->runs.n = 0;
+	for (size_t i = 0; i <= n; i++) {
+		size_t *run;
+
+		if (i && i < n && piece_cmp(&pieces[i - 1], &pieces[i]) < 0)
+			continue;
+		run = vec_push(&scratch->runs, sizeof(*run));
+		if (!run)
+			return BCFMT_E_NOMEM;
+		*run = i;
+	}
+	return BCFMT_OK;
+}
+
+/* Sorts the pieces: they come in a few runs, one a bset, that are in order by themselves. */
+static bcfmt_err sort_pieces(struct leaf_scratch *scratch)
+{
+	bcfmt_err err = find_runs(scratch);
+	size_t *run = scratch->runs.items, n_runs;
+
+	if (!err)
+		err = vec_reserve(&scratch->merged, scratch->pieces.n, sizeof(struct leaf_piece));
+	if (err)
+		return err;
+	for (n_runs = scratch->runs.n - 1; n_runs > 1; n_runs = (n_runs + 1) / 2) {
+		struct vec from = scratch->pieces;
+
+		for (size_t i = 0; i < n_runs; i += 2) {
+			size_t last = i + 2 < n_runs ? i + 2 : n_runs;
+
+			merge_runs(from.items, run[i], run[i + 1], run[last],
+				   scratch->merged.items);
+			run[i / 2] = run[i];
+		}
+		run[(n_runs + 1) / 2] = from.n;
+		scratch->pieces = scratch->merged;
+		scratch->pieces.n = from.n;
+		scratch->merged = from;
+	}
+	return BCFMT_OK;
 }
 
 static bool is_plain(const struct vec *pieces)
@@ -303,13 +277,13 @@ static bcfmt_err emit(struct leaf_scratch *scratch, const struct leaf_piece *pie
 	if (!piece->is_dirty || piece->source == BCFMT_FROM_TREE || !scratch->clean.n)
 		return push_extent(scratch, piece, start_sector, end_sector, false);
 	while (!err && at < end_sector) {
-		size_t i = find_clean(scratch, piece, at);
+		size_t i = leaf_find_clean(scratch, piece, at);
 		const struct leaf_piece *clean = VEC_AT(&scratch->clean, struct leaf_piece, i);
 		uint64_t end = end_sector;
 		bool is_written_back = false;
 
 		if (i < scratch->clean.n && clean->inode == piece->inode &&
-		    mapping(clean) == mapping(piece) && clean->start_sector < end) {
+		    leaf_mapping(clean) == leaf_mapping(piece) && clean->start_sector < end) {
 			is_written_back = clean->start_sector <= at;
 			if (!is_written_back)
 				end = clean->start_sector;
@@ -320,6 +294,13 @@ static bcfmt_err emit(struct leaf_scratch *scratch, const struct leaf_piece *pie
 		at = end;
 	}
 	return err;
+}
+
+/* A piece that no other one reaches into; those before it all ended. */
+static bool is_alone(const struct leaf_piece *pieces, size_t n, size_t i)
+{
+	return i + 1 == n || pieces[i + 1].inode != pieces[i].inode ||
+	       pieces[i + 1].start_sector >= pieces[i].end_sector;
 }
 
 static bcfmt_err sweep(struct leaf_scratch *scratch)
@@ -336,11 +317,18 @@ static bcfmt_err sweep(struct leaf_scratch *scratch)
 		const struct leaf_piece *top;
 		uint64_t next;
 
+		if (!scratch->heap.n && is_alone(pieces, n, i)) {
+			err = emit(scratch, &pieces[i], pieces[i].start_sector,
+				   pieces[i].end_sector);
+			i++;
+			continue;
+		}
 		if (!scratch->heap.n) {
 			at = pieces[i].start_sector;
 			inode = pieces[i].inode;
 		}
-		for (; !err && i < n && pieces[i].inode == inode && pieces[i].start_sector == at; i++)
+		for (; !err && i < n && pieces[i].inode == inode && pieces[i].start_sector == at;
+		     i++)
 			err = heap_push(&scratch->heap, pieces, (uint32_t)i);
 		while (scratch->heap.n &&
 		       pieces[*VEC_AT(&scratch->heap, uint32_t, 0)].end_sector <= at)
@@ -361,60 +349,9 @@ static bcfmt_err sweep(struct leaf_scratch *scratch)
 	return err;
 }
 
-bool leaf_is_in_journal(struct leaf_scratch *scratch)
-{
-	struct leaf_piece *pieces = scratch->pieces.items;
-	const struct leaf_piece *journaled = NULL; /* of those before, the one that reaches furthest */
-
-	if (scratch->pieces.n > 1)
-		qsort(pieces, scratch->pieces.n, sizeof(*pieces), mapping_start_cmp);
-	for (size_t i = 0; i < scratch->pieces.n; i++) {
-		bool is_same = journaled && journaled->inode == pieces[i].inode &&
-			       mapping(journaled) == mapping(&pieces[i]);
-
-		if (!pieces[i].has_data || !pieces[i].is_dirty)
-			continue;
-		if (pieces[i].source != BCFMT_FROM_TREE) {
-			if (!is_same || pieces[i].end_sector > journaled->end_sector)
-				journaled = &pieces[i];
-		} else if (!is_same || journaled->end_sector < pieces[i].end_sector) {
-			return false;
-		}
-	}
-	return true;
-}
-
-void leaf_sort_places(struct leaf_scratch *scratch)
-{
-	if (scratch->pieces.n > 1)
-		qsort(scratch->pieces.items, scratch->pieces.n, sizeof(struct leaf_piece),
-		      mapping_cmp);
-}
-
-bool leaf_has_place(const struct leaf_scratch *scratch, uint32_t inode, uint64_t sector,
-		    uint64_t ptr)
-{
-	const struct leaf_piece want = { .inode = inode, .start_sector = sector, .ptr = ptr };
-	const struct leaf_piece *piece = scratch->pieces.items;
-	size_t low = 0, high = scratch->pieces.n;
-
-	/* Behind the last piece of the mapping that begins at or before the sector. */
-	while (low < high) {
-		size_t mid = low + (high - low) / 2;
-
-		if (mapping_cmp(&piece[mid], &want) <= 0)
-			low = mid + 1;
-		else
-			high = mid;
-	}
-	return low && piece[low - 1].inode == inode && piece[low - 1].has_data &&
-	       mapping(&piece[low - 1]) == mapping(&want) && piece[low - 1].end_sector > sector;
-}
-
 bcfmt_err leaf_resolve(struct leaf_scratch *scratch, const struct bcfmt_geometry *geo,
 		       const struct bcfmt_node_ref *ref, const struct bcfmt_node *node,
-		       const struct bcfmt_replay_key *replay, size_t n_replay,
-		       uint64_t window_seq)
+		       const struct bcfmt_replay_key *replay, size_t n_replay, uint64_t window_seq)
 {
 	bcfmt_err err;
 
@@ -432,6 +369,6 @@ bcfmt_err leaf_resolve(struct leaf_scratch *scratch, const struct bcfmt_geometry
 			err = emit(scratch, &piece[i], piece[i].start_sector, piece[i].end_sector);
 		return err;
 	}
-	qsort(scratch->pieces.items, scratch->pieces.n, sizeof(struct leaf_piece), piece_cmp);
-	return sweep(scratch);
+	err = sort_pieces(scratch);
+	return err ? err : sweep(scratch);
 }

@@ -127,7 +127,7 @@ static bcfmt_err is_all_known(struct bcfmt_tree *tree, const struct bcfmt_node_v
 	int state = __atomic_load_n(&tree->knows_all, __ATOMIC_RELAXED);
 	bcfmt_err err;
 
-	*is_known = view->has_all_history;
+	*is_known = view->has_all_history && tree->set->has_all_prios;
 	if (!*is_known || (view->ref->sectors && !view->ref->is_found && !view->node->fault &&
 			   !view->bad.sectors && !view->is_overrun))
 		return BCFMT_OK;
@@ -150,8 +150,9 @@ bcfmt_err leaf_find_doubts(struct bcfmt_tree *tree, struct worker *worker,
 
 	if (err || is_known)
 		return err;
-	/* Keys that cannot be may have been the last words: then no other is. */
-	if (replay_has_impossible(replay))
+	/* Keys that cannot be may have been the last words, and without gens any can be stale. */
+	if (replay_has_impossible(replay) || !tree->set->has_all_prios ||
+	    tree->set->histories.is_found)
 		worker->replay.n = 0;
 	return list_doubts(worker, view);
 }

@@ -89,7 +89,7 @@ static bool is_live(struct bcfmt_set *set, const struct bcfmt_extent *extent)
 	    __atomic_load_n(&set->buckets[bucket].use, __ATOMIC_RELAXED) & BCFMT_USE_METADATA)
 		return false;
 	/* Another leaf may yet raise the gen. */
-	set_mark_judged(set, bucket);
+	set_mark_bucket(set, bucket, BUCKET_GEN_JUDGED);
 	return !bcfmt_set_stale(set, extent->ptr);
 }
 

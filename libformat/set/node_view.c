@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "codec/key_iter.h"
 #include "set/set_impl.h"
 
 struct range {
@@ -32,7 +33,7 @@ static bcfmt_err count_same_ranges(const struct bcfmt_bset *bset, struct vec *ra
 	const struct range *range;
 
 	ranges->n = 0;
-	while (bcfmt_key_iter_next(&it, &key)) {
+	while (key_iter_step(&it, &key)) {
 		struct range *slot;
 
 		if (!bcfmt_key_sectors(&key) || !bcfmt_key_has_data(&key))
@@ -69,7 +70,7 @@ static void count_bset(struct bcfmt_node_view *view, struct bcfmt_bset *bset)
 	struct bcfmt_key key, last;
 	bool has_last = false;
 
-	while (bcfmt_key_iter_next(&it, &key)) {
+	while (key_iter_step(&it, &key)) {
 		bset->key_count++;
 		view->zero_size_keys += !bcfmt_key_sectors(&key);
 		view->placeholders += bcfmt_key_is_placeholder(&key);

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "base/checked.h"
+#include "base/large.h"
 #include "set/found.h"
 #include "set/set_impl.h"
 
@@ -88,6 +89,7 @@ static bcfmt_err map_new(struct bcfmt_set *set)
 				  (unsigned long long)geo->nbuckets,
 				  (unsigned long long)(geo->nbuckets >> 17));
 	set->buckets = calloc(geo->nbuckets, sizeof(*set->buckets));
+	large_pages(set->buckets, geo->nbuckets * sizeof(*set->buckets));
 	set->n_uuids = geo->nr_uuids;
 	set->uuids = calloc(set->n_uuids, sizeof(*set->uuids));
 	if (!set->buckets || !set->uuids)

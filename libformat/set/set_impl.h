@@ -17,17 +17,31 @@ enum bucket_gen_flags {
 	BUCKET_GEN_SEEN = 1u << 2,    /* it did */
 	BUCKET_GEN_JUDGED = 1u << 3,  /* a pointer was judged by gen: a later rise matters */
 	BUCKET_HAS_DIRTY = 1u << 4,   /* holds live dirty data of tree or window: never given up */
+	BUCKET_MAYBE_TWICE = 1u << 5, /* the check: two extents may have a sector in common */
+	BUCKET_LOOK_AGAIN = 1u << 6,  /* the check: they may by the first look */
 };
+
+/* Bits of use that the extents of leaves set. */
+#define USE_LIVE (BCFMT_USE_CLEAN | BCFMT_USE_DIRTY)
 
 /* Raises a bucket's gen; true when pointers into that bucket had been judged by it before. */
 bool set_raise_gen(struct bcfmt_set *set, uint64_t ptr);
+/* It would raise it, or be the first that is known of the bucket. */
+bool set_would_raise_gen(const struct bcfmt_set *set, uint64_t ptr);
 /*
  * Does so for a key of a leaf or of the journal. One that no kernel would take does not, nor one
  * into a bucket of metadata: it is wrong, and must not make a node look freed.
  */
 bool set_raise_gen_by_extent(struct bcfmt_set *set, const struct bcfmt_key *key);
-/* Tells that pointers into the bucket are judged by gen from now on. */
-void set_mark_judged(struct bcfmt_set *set, uint64_t bucket);
+/* Sets gen_flags of a bucket; with GEN_JUDGED pointers into it are judged by gen from now on. */
+void set_mark_bucket(struct bcfmt_set *set, uint64_t bucket, unsigned int flags);
+/*
+ * Judges an extent: sets stale, and tells the bucket of one that is not: USE_LIVE, and before gens
+ * are final BUCKET_HAS_DIRTY. Thread-safe.
+ */
+void set_judge(struct bcfmt_set *set, bool has_final_gens, struct bcfmt_extent *extent);
+/* All of a leaf: struct bcfmt_extent. */
+void set_judge_all(struct bcfmt_set *set, bool has_final_gens, struct vec *extents);
 /* Adds use bits; thread-safe. */
 void set_mark_use(struct bcfmt_set *set, uint64_t bucket, unsigned int use);
 
@@ -52,19 +66,38 @@ struct leaf_scratch {
 	struct vec heap;    /* uint32_t, indexes into pieces */
 	struct vec clean;   /* struct leaf_piece: clean keys of the tree by mapping */
 	struct vec extents; /* struct bcfmt_extent */
+	struct vec merged;  /* struct leaf_piece, to sort the pieces */
+	struct vec runs;    /* size_t, where sorted pieces begin */
+	struct vec wanted;  /* struct leaf_piece: ranges of dirty keys of the journal */
 };
 void leaf_scratch_clear(struct leaf_scratch *scratch);
 
 /*
  * What a leaf finally holds: bsets oldest to newest, then n_replay journal keys in order (those of
- * entries before window_seq count as history), the last writer wins a sector. Keys are cut to the ref's range; invalid ones are left out. The
- * result is in scratch->extents, staleness not judged yet. E_NOMEM. kernel:
- * bch_extent_sort_fixup(), bch_extent_insert_fixup(), bch_journal_replay().
+ * entries before window_seq count as history), the last writer wins a sector. Keys are cut to the
+ * ref's range; invalid ones are left out. The result is in scratch->extents, staleness not judged
+ * yet. E_NOMEM. kernel: bch_extent_sort_fixup(), bch_extent_insert_fixup(), bch_journal_replay().
  */
 bcfmt_err leaf_resolve(struct leaf_scratch *scratch, const struct bcfmt_geometry *geo,
 		       const struct bcfmt_node_ref *ref, const struct bcfmt_node *node,
 		       const struct bcfmt_replay_key *replay, size_t n_replay,
 		       uint64_t window_seq);
+/*
+ * Looks whether the leaf in view->node is plain; then sets view->is_plain and what is counted of
+ * its keys, and lists in looks (uint32_t, indexes of keys) those that may be stale or whose bucket
+ * lacks a mark that a judgement leaves. Of the others this was the judgement: they are valid. Of a
+ * leaf that is not plain nothing is touched, of gens neither. E_NOMEM.
+ */
+bcfmt_err leaf_plain_scan(const struct bcfmt_set *set, struct vec *looks, bool has_final_gens,
+			  struct bcfmt_node_view *view, struct bcfmt_node *node);
+/* Raises gens by the keys of a plain leaf; looks may grow. True as from set_raise_gen(). */
+bool leaf_plain_raise(struct bcfmt_set *set, struct vec *looks, const struct bcfmt_node *node);
+/* Judges the keys that need it; true when none of the leaf's is stale. */
+bool leaf_plain_is_valid(struct bcfmt_set *set, const struct vec *looks, bool has_final_gens,
+			 const struct bcfmt_node *node);
+/* Judges them, and makes an extent of every key of the leaf. E_NOMEM. */
+bcfmt_err leaf_plain_extents(struct bcfmt_set *set, const struct vec *looks, bool has_final_gens,
+			     const struct bcfmt_node *node, struct vec *extents);
 /* Every dirty key that leaf_resolve() took from the tree is one that it took from the journal. */
 bool leaf_is_in_journal(struct leaf_scratch *scratch);
 /* Sorts the keys that leaf_resolve() took for leaf_has_place(); the extents stay as they are. */

@@ -3,7 +3,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "codec/key_iter.h"
 #include "set/found.h"
+#include "set/standing.h"
 #include "set/tree_impl.h"
 
 struct leaf_walk {
@@ -15,7 +17,7 @@ struct leaf_walk {
 bcfmt_err bcfmt_tree_open(struct bcfmt_set *set, const struct bcfmt_tree_visitor *visitor,
 			  struct bcfmt_tree **out)
 {
-	static const struct bcfmt_tree_visitor nobody = { NULL, NULL, NULL, NULL, NULL };
+	static const struct bcfmt_tree_visitor nobody = { NULL, NULL, NULL, NULL, NULL, NULL };
 	struct bcfmt_tree *tree;
 	bool gen_rose = false; /* nothing was judged yet */
 	bcfmt_err err;
@@ -28,13 +30,12 @@ bcfmt_err bcfmt_tree_open(struct bcfmt_set *set, const struct bcfmt_tree_visitor
 	if (!tree)
 		return BCFMT_E_NOMEM;
 	tree->set = set;
-	/* A set may be walked more than once: nodes are marked anew. */
+	/* A set may be walked more than once: nodes and what they lead to are marked anew. */
 	for (uint64_t i = 0; i < set->geo.nbuckets; i++) {
-		set->buckets[i].gen_flags &= (uint8_t)~BUCKET_HAS_DIRTY;
-		if (set->buckets[i].use & BCFMT_USE_NODE) {
-			set->buckets[i].use &= (uint8_t)~BCFMT_USE_NODE;
-			set->buckets[i].sectors = 0;
-		}
+		set->buckets[i].gen_flags &= (uint8_t)~(BUCKET_HAS_DIRTY | BUCKET_MAYBE_TWICE |
+						    BUCKET_LOOK_AGAIN);
+		set->buckets[i].use &= (uint8_t)~(BCFMT_USE_NODE | USE_LIVE);
+		set->buckets[i].sectors = 0;
 	}
 	err = replay_load(set, false, &gen_rose, &tree->replay);
 	if (!err && replay_has_history(set))
@@ -98,38 +99,22 @@ uint64_t bcfmt_tree_spilled_bytes(const struct bcfmt_tree *tree)
 }
 
 /* Every key of the leaf raises its bucket's gen, overwritten ones too: each of them existed. */
-static bool raise_from_leaf(struct bcfmt_set *set, const struct bcfmt_node *node)
+static bool raise_from_leaf(struct bcfmt_set *set, struct worker *worker,
+			    const struct bcfmt_node_view *view)
 {
-	struct bcfmt_node_iter it = bcfmt_node_iter_init(node);
+	struct bcfmt_node_iter it = bcfmt_node_iter_init(view->node);
 	struct bcfmt_key key;
 	bool rose = false;
 
-	while (bcfmt_node_iter_next(&it, &key))
-		rose |= set_raise_gen_by_extent(set, &key);
-	return rose;
-}
+	if (view->is_plain)
+		return leaf_plain_raise(set, &worker->looks, view->node);
+	while (node_iter_step(&it, &key)) {
+		uint64_t bucket = bcfmt_ptr_bucket(&set->geo, key.ptr);
 
-/*
- * Staleness of the extents. The first walk also notes which buckets hold live dirty data: nothing
- * can make a kernel give up such a bucket, which leaf_find_lost() rests on.
- */
-static void judge(struct bcfmt_tree *tree, struct vec *extents)
-{
-	struct bcfmt_set *set = tree->set;
-
-	for (size_t i = 0; i < extents->n; i++) {
-		struct bcfmt_extent *extent = VEC_AT(extents, struct bcfmt_extent, i);
-		uint64_t bucket = bcfmt_ptr_bucket(&set->geo, extent->ptr);
-
-		if (bucket < set->geo.nbuckets)
-			set_mark_judged(set, bucket);
-		extent->stale = (uint8_t)bcfmt_set_stale(set, extent->ptr);
-		if (!tree->has_final_gens && !extent->stale && extent->is_dirty &&
-		    !extent->is_written_back && extent->source != BCFMT_FROM_HISTORY &&
-		    bucket < set->geo.nbuckets)
-			__atomic_fetch_or(&set->buckets[bucket].gen_flags, BUCKET_HAS_DIRTY,
-					  __ATOMIC_RELAXED);
+		if (bucket >= set->geo.nbuckets || !has_bucket_gen(&set->buckets[bucket], key.ptr))
+			rose |= set_raise_gen_by_extent(set, &key);
 	}
+	return rose;
 }
 
 /* What the tree says of this leaf is not to be trusted alone. */
@@ -156,7 +141,7 @@ static bcfmt_err resolve(struct bcfmt_tree *tree, struct worker *worker,
 		return err;
 	if (view->ref->is_found)
 		found_tell_source(&worker->leaf.extents);
-	judge(tree, &worker->leaf.extents);
+	set_judge_all(tree->set, tree->has_final_gens, &worker->leaf.extents);
 	return BCFMT_OK;
 }
 
@@ -189,28 +174,45 @@ static void count_replay(const struct worker *worker, size_t n_old, struct bcfmt
 
 /* The final extents of a leaf into worker->leaf, and in *view what they rest on. */
 static bcfmt_err settle_leaf(struct bcfmt_tree *tree, struct worker *worker,
-			     struct bcfmt_node_view *view)
+			     struct bcfmt_node_view *view, size_t n_old)
 {
 	struct replay *replay = tree->history ? tree->history : tree->replay;
-	size_t n_old;
-	bcfmt_err err = take_slice(tree, worker, view->ref, &n_old);
+	bcfmt_err err;
 
-	if (err)
-		return err;
-	count_replay(worker, n_old, view);
 	view->uses_history = needs_history(view);
-	err = resolve(tree, worker, view, n_old);
+	view->is_as_written = view->is_plain && worker->replay.n == n_old;
+	if (view->is_as_written)
+		err = leaf_plain_extents(tree->set, &worker->looks, tree->has_final_gens,
+					 view->node, &worker->leaf.extents);
+	else
+		err = resolve(tree, worker, view, n_old);
 	if (!err && !view->uses_history && n_old) {
 		err = leaf_find_lost(tree, worker, view);
 		view->uses_history = view->lost_sectors > 0;
-		if (!err && view->uses_history)
+		if (!err && view->uses_history) {
+			view->is_as_written = false;
 			err = resolve(tree, worker, view, n_old);
+		}
 	}
 	if (!err && view->uses_history)
 		view->has_all_history = !tree->set->histories.is_found &&
 					replay_is_whole(replay) &&
 					leaf_is_in_journal(&worker->leaf);
 	return err || !view->uses_history ? err : leaf_find_doubts(tree, worker, view);
+}
+
+/* Reads a leaf and tells of its keys. */
+static bcfmt_err leaf_read(struct bcfmt_tree *tree, struct worker *worker,
+			   const struct bcfmt_node_ref *ref, struct bcfmt_node_view *view)
+{
+	bcfmt_err err = ref_read(tree->set, worker, ref, view);
+
+	if (!err && !ref->is_found)
+		err = leaf_plain_scan(tree->set, &worker->looks, tree->has_final_gens, view,
+				      &worker->reader.node);
+	if (!err && !view->is_plain)
+		err = ref_count(worker, view);
+	return err;
 }
 
 /* Reads, resolves and judges one leaf, and hands it to the visitor. */
@@ -222,21 +224,29 @@ static bcfmt_err visit_leaf(struct bcfmt_tree *tree, struct worker *worker, size
 	struct bcfmt_set *set = tree->set;
 	struct bcfmt_node_view view = { .ref = ref, .node = &empty };
 	bcfmt_err err = BCFMT_OK;
+	size_t n_old;
 
 	if (ref->sectors) {
-		err = ref_read(set, worker, ref, &view);
+		err = leaf_read(tree, worker, ref, &view);
 		if (!err && !tree->has_final_gens)
 			tree->has_bad[index] = view.bad.sectors > 0;
 		view.is_lost_since =
 			tree->has_final_gens && view.bad.sectors && !tree->has_bad[index];
 		if (!err && visitor->node)
 			err = visitor->node(visitor->arg, &view);
-		if (!err && !tree->has_final_gens && raise_from_leaf(set, view.node))
+		if (!err && !tree->has_final_gens && raise_from_leaf(set, worker, &view))
 			*gen_rose = true;
 	}
 	if (err || !visitor->leaf)
 		return err;
-	err = settle_leaf(tree, worker, &view);
+	err = take_slice(tree, worker, ref, &n_old);
+	if (!err)
+		count_replay(worker, n_old, &view);
+	if (!err && visitor->plain && view.is_plain && !worker->replay.n &&
+	    leaf_plain_is_valid(set, &worker->looks, tree->has_final_gens, view.node))
+		return visitor->plain(visitor->arg, &view);
+	if (!err)
+		err = settle_leaf(tree, worker, &view, n_old);
 	if (err)
 		return err;
 	return visitor->leaf(visitor->arg, &view, worker->leaf.extents.items,
@@ -265,11 +275,15 @@ bcfmt_err bcfmt_tree_walk_leaves(struct bcfmt_tree *tree, const struct bcfmt_tre
 	*again = false;
 	if (!order)
 		return BCFMT_E_NOMEM;
-	err = crew_run(tree->set, "leaves", order, tree->leaves.n, walk_one, &walk);
+	err = crew_run(tree->set, "leaves", tree->leaves.items, order, tree->leaves.n, walk_one,
+		       &walk);
 	free(order);
 	is_first = !tree->has_final_gens;
 	tree->has_final_gens |= !err;
 	*again = !err && (walk.gen_rose || (is_first && tree->has_suspect));
+	/* What is live is judged anew then. */
+	for (uint64_t i = 0; *again && i < tree->set->geo.nbuckets; i++)
+		tree->set->buckets[i].use &= (uint8_t)~USE_LIVE;
 	return err;
 }
 
@@ -292,16 +306,21 @@ static size_t first_leaf(const struct bcfmt_tree *tree, struct bcfmt_pos lo)
 bcfmt_err bcfmt_tree_range(struct bcfmt_tree *tree, struct bcfmt_pos lo, struct bcfmt_pos hi,
 			   const struct bcfmt_tree_visitor *visitor)
 {
+	size_t first = first_leaf(tree, lo), ahead = first, depth = nodes_ahead(&tree->set->geo);
 	struct worker worker;
 	bool gen_rose = false;
 	bcfmt_err err = BCFMT_OK;
 
 	memset(&worker, 0, sizeof(worker));
-	for (size_t i = first_leaf(tree, lo); !err && i < tree->leaves.n; i++) {
+	for (size_t i = first; !err && i < tree->leaves.n; i++) {
 		const struct bcfmt_node_ref *ref = bcfmt_tree_leaf(tree, i);
 
 		if (bcfmt_pos_cmp(ref->lo, hi) >= 0)
 			break;
+		for (; ahead < tree->leaves.n && ahead <= i + depth &&
+		       bcfmt_pos_cmp(bcfmt_tree_leaf(tree, ahead)->lo, hi) < 0;
+		     ahead++)
+			ref_read_ahead(tree->set->cache.dev, bcfmt_tree_leaf(tree, ahead));
 		err = visit_leaf(tree, &worker, i, visitor, &gen_rose);
 		if (!err && bcfmt_ctx_is_cancelled(tree->set->ctx))
 			err = BCFMT_E_CANCELLED;

@@ -25,6 +25,7 @@ struct worker {
 	struct node_reader reader;
 	struct leaf_scratch leaf;
 	struct vec replay; /* struct bcfmt_replay_key */
+	struct vec looks;  /* uint32_t, keys of a plain leaf */
 	struct leaf_scratch journal; /* what the journal alone says of a leaf */
 	struct vec ranges;
 	struct vec words;  /* struct bcfmt_span: ranges of the keys in replay */
@@ -32,23 +33,31 @@ struct worker {
 };
 void worker_clear(struct worker *worker);
 
+/* How many nodes of this size are asked for before their turn: enough to keep a device busy. */
+size_t nodes_ahead(const struct bcfmt_geometry *geo);
+/* Tells the device that the node will be read soon. */
+void ref_read_ahead(struct bcfmt_dev *dev, const struct bcfmt_node_ref *ref);
+
 /*
  * Calls work(arg, worker, i) for i in order[0..n) on the context's threads; the caller's thread is
- * one of them and shows progress. The first error stops all and is returned. Where prio sets are
- * lost it is the only one: pointers that contradict each other are then judged by which of them
- * was met first, and that must not change from run to run.
+ * one of them and shows progress. Where refs is not NULL the nodes refs[i] are read ahead. The first
+ * error stops all and is returned. Where prio sets are lost the caller's thread is the only one:
+ * pointers that contradict each other are then judged by which of them was met first, and that must
+ * not change from run to run.
  */
 typedef bcfmt_err (*crew_fn)(void *arg, struct worker *worker, uint32_t index);
-bcfmt_err crew_run(struct bcfmt_set *set, const char *pass, const uint32_t *order, size_t n,
-		   crew_fn work, void *arg);
+bcfmt_err crew_run(struct bcfmt_set *set, const char *pass, const struct bcfmt_node_ref *refs,
+		   const uint32_t *order, size_t n, crew_fn work, void *arg);
 
 /* Indexes 0..n-1 of refs by place on the device; refs without sectors come first. Freed by the
  * caller; NULL when memory is out. */
 uint32_t *device_order(const struct bcfmt_node_ref *refs, size_t n);
 
-/* Reads a ref into the worker's reader and counts its keys into *view. E_NOMEM. */
+/* Reads a ref into the worker's reader; *view tells nothing of its keys yet. E_NOMEM. */
 bcfmt_err ref_read(struct bcfmt_set *set, struct worker *worker, const struct bcfmt_node_ref *ref,
 		   struct bcfmt_node_view *view);
+/* Counts the keys of what the worker read last into *view. E_NOMEM. */
+bcfmt_err ref_count(struct worker *worker, struct bcfmt_node_view *view);
 
 /*
  * Looks for what entries before the replay window (the first n_old keys of worker->replay) put

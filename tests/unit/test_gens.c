@@ -126,7 +126,7 @@ Test(gens, a_rise_after_a_judgement_is_told)
 {
 	open_with(10);
 	cr_expect_not(set_raise_gen(kit.set, ptr_of(11)));
-	set_mark_judged(kit.set, bucket);
+	set_mark_bucket(kit.set, bucket, BUCKET_GEN_JUDGED);
 	cr_expect_not(set_raise_gen(kit.set, ptr_of(11)), "nothing rose");
 	cr_expect_not(set_raise_gen(kit.set, ptr_of(9)), "a stale one raises nothing");
 	cr_expect(set_raise_gen(kit.set, ptr_of(12)));

@@ -359,13 +359,38 @@ static void made_free(struct bcfmt_dev *dev)
 	(void)dev;
 }
 
+/* All the data there is; what lies outside of it is no hole for made_read(). */
+static uint64_t made_data_begin;
+static uint64_t made_data_end;
+
+static bcfmt_err made_next_data(struct bcfmt_dev *dev, uint64_t offset_bytes, uint64_t *begin_bytes,
+				uint64_t *end_bytes, struct io_fault *fault)
+{
+	if (!made_data_end)
+		return dev_io_fail(fault, BCFMT_E_IO, offset_bytes, 0, "made to fail");
+	if (offset_bytes >= made_data_end || offset_bytes >= dev->bytes)
+		return BCFMT_END;
+	*begin_bytes = offset_bytes > made_data_begin ? offset_bytes : made_data_begin;
+	*end_bytes = made_data_end;
+	return BCFMT_OK;
+}
+
 static const struct dev_ops made_ops = { .read = made_read, .free = made_free };
+static const struct dev_ops made_sparse_ops = { .read = made_read,
+						.next_data = made_next_data,
+						.free = made_free };
+
+static void read_made_as(struct made_dev *made, const struct dev_ops *ops, uint64_t bytes)
+{
+	bcfmt_journal_clear(&journal);
+	cr_assert_eq(dev_init(&made->dev, ops, kit.ctx, "made", bytes), BCFMT_OK);
+	cr_assert_eq(bcfmt_journal_read(kit.ctx, &made->dev, &kit.geo, &journal), BCFMT_OK);
+	bcfmt_dev_free(&made->dev);
+}
 
 static void read_made(struct made_dev *made, uint64_t bytes)
 {
-	cr_assert_eq(dev_init(&made->dev, &made_ops, kit.ctx, "made", bytes), BCFMT_OK);
-	cr_assert_eq(bcfmt_journal_read(kit.ctx, &made->dev, &kit.geo, &journal), BCFMT_OK);
-	bcfmt_dev_free(&made->dev);
+	read_made_as(made, &made_ops, bytes);
 }
 
 Test(journal_ring, sectors_that_cannot_be_read_are_counted)
@@ -392,6 +417,45 @@ Test(journal_ring, a_ring_past_the_end_of_the_device_is_read_as_far_as_it_goes)
 	read_made(&made, (kit.geo.first_bucket + 3) * 8192 + 512);
 	cr_expect_eq(journal.n_entries, 3 * 16 + 1);
 	cr_expect_eq(journal.bad_read.sectors, 5 * 16 - 1);
+}
+
+/* Buckets 2 and 4 of the ring have a sector of data each, bucket 3 is full of it. */
+Test(journal_ring, buckets_without_data_are_not_read)
+{
+	struct made_dev made = { .bad_begin_bytes = 0 };
+	uint64_t first_byte;
+
+	begin_with(16, 64, 8);
+	first_byte = kit.geo.first_bucket * 8192;
+	made_data_begin = first_byte + 3 * 8192 - 512;
+	made_data_end = first_byte + 4 * 8192 + 512;
+	made.bad_begin_bytes = first_byte;
+	made.bad_end_bytes = first_byte + 2 * 8192;
+	read_made_as(&made, &made_sparse_ops, 64 * 8192);
+	cr_expect_eq(journal.bad_read.sectors, 0);
+	cr_expect_eq(journal.n_entries, 3 * 16);
+	for (size_t i = 0; i < journal.n_entries; i++)
+		cr_expect(journal.entries[i].ring_index >= 2 && journal.entries[i].ring_index <= 4);
+}
+
+Test(journal_ring, what_lies_beyond_the_end_is_no_hole)
+{
+	struct made_dev made = { .bad_begin_bytes = 0 };
+
+	begin_with(16, 64, 8);
+	made_data_end = 1;
+	read_made_as(&made, &made_sparse_ops, (kit.geo.first_bucket + 3) * 8192 + 512);
+	cr_expect_eq(journal.n_entries, 1);
+	cr_expect_eq(journal.bad_read.sectors, 5 * 16 - 1);
+}
+
+Test(journal_ring, where_holes_cannot_be_told_all_is_read)
+{
+	struct made_dev made = { .bad_begin_bytes = 0 };
+
+	begin_with(16, 64, 8);
+	read_made_as(&made, &made_sparse_ops, 64 * 8192);
+	cr_expect_eq(journal.n_entries, 8 * 16);
 }
 
 /* A ring of 256 buckets of 4 MiB that is full of the smallest entries. */

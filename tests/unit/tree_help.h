@@ -108,8 +108,13 @@ static inline bcfmt_err tree_on_gap(void *arg, const struct bcfmt_node_ref *pare
 
 static inline struct bcfmt_tree_visitor tree_visitor(struct tree_events *events)
 {
-	return (struct bcfmt_tree_visitor){ events, tree_on_node, tree_on_leaf, tree_on_child,
-					    tree_on_gap };
+	return (struct bcfmt_tree_visitor){
+		.arg = events,
+		.node = tree_on_node,
+		.leaf = tree_on_leaf,
+		.child = tree_on_child,
+		.gap = tree_on_gap,
+	};
 }
 
 static inline void tree_forget(struct tree_events *events)

@@ -34,7 +34,7 @@ enum bcfmt_use {
 	BCFMT_USE_PRIO = 1u << 2,     /* of the current chain */
 	BCFMT_USE_UUID = 1u << 3,
 	BCFMT_USE_NODE = 1u << 4,
-	BCFMT_USE_CLEAN = 1u << 5,
+	BCFMT_USE_CLEAN = 1u << 5,    /* holds live data, by the last walk over all leaves */
 	BCFMT_USE_DIRTY = 1u << 6,
 	BCFMT_USE_DAMAGED = 1u << 7,  /* a finding names it */
 };

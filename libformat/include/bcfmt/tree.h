@@ -47,6 +47,14 @@ struct bcfmt_node_view {
 	uint32_t same_range_keys;   /* same range, other pointer, inside one bset */
 	bool is_overrun;            /* keys of a bset do not tile its key area */
 	/*
+	 * Leaves: of no key there is anything to say. One sound bset, in order and in the leaf's
+	 * range, every key with one pointer that is valid by bcfmt_key_fault_extent() and leads to
+	 * a bucket of this member that holds no metadata; no checksums, no keys of size 0.
+	 */
+	bool is_plain;
+	/* The extents are just these keys: the leaf is plain and no key of the journal changes it. */
+	bool is_as_written;
+	/*
 	 * Leaves: damaged, out of order, or missing (ref->sectors 0). Then all entries of the ring
 	 * that lead to the newest without a hole are laid on, not just those to replay.
 	 */
@@ -126,6 +134,12 @@ struct bcfmt_tree_visitor {
 	 */
 	bcfmt_err (*leaf)(void *arg, const struct bcfmt_node_view *view,
 			  const struct bcfmt_extent *extents, size_t n_extents);
+	/*
+	 * Called instead of leaf() for a plain leaf that no key of the journal reaches, when none of
+	 * its extents is stale: they are just its keys, three words each, in view->node->bsets[0].
+	 * NULL: leaf() is called for these too.
+	 */
+	bcfmt_err (*plain)(void *arg, const struct bcfmt_node_view *view);
 	bcfmt_err (*child)(void *arg, const struct bcfmt_node_ref *parent,
 			   const struct bcfmt_key *key, enum bcfmt_child_fault fault,
 			   enum bcfmt_key_fault key_fault);
