@@ -141,12 +141,13 @@ static bcfmt_err name_children(struct bcfmt_set *set, const struct bcfmt_node *r
 	return err;
 }
 
-/* By its keys it is a leaf, but the tree has it as an interior node. */
+/* The tree has it as an interior node, its keys do not say so. */
 static bool is_disputed(const struct bcfmt_set *set, const struct found_node *node)
 {
 	const struct bcfmt_bucket *at = &set->buckets[bcfmt_ptr_bucket(&set->geo, node->ptr)];
 
-	return !node->level && at->use & BCFMT_USE_NODE && at->sectors > 1;
+	return (!node->level || node->level == FOUND_LEVEL_UNKNOWN) &&
+	       at->use & BCFMT_USE_NODE && at->sectors > 1;
 }
 
 /* Trees are at most so high; a level is found in each round. */
