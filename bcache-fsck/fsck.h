@@ -6,21 +6,35 @@
 #include <bcfmt/check.h>
 #include <bcfmt/render.h>
 
+#include "cli/open.h"
 #include "cli/options.h"
 
 /* Exit codes are the sum of these bits of fsck(8). What --undo puts back is no repair: 0. */
 enum fsck_exit {
 	FSCK_CLEAN = 0,
+	FSCK_REPAIRED = 1,
 	FSCK_PROBLEMS_LEFT = 4,
 	FSCK_OPERATIONAL = 8,
 	FSCK_USAGE = 16,
 	FSCK_CANCELLED = 32,
 };
 
+/* What is done about problems. */
+enum fsck_mode {
+	FSCK_CHECK, /* -n, and what happens without an option where nobody can be asked */
+	FSCK_PREEN, /* -p, -a */
+	FSCK_YES,   /* -y */
+	FSCK_ASK,
+};
+
 struct fsck_options {
-	const char *program;	/* the name that it was called by */
-	const char *explain;	/* a code or a kernel line; NULL: check */
-	const char *undo;	/* an undo file to put back; NULL: check */
+	const char *program; /* the name that it was called by */
+	const char *explain; /* a code or a kernel line; NULL: check */
+	const char *undo;    /* an undo file to put back; NULL: check */
+	enum fsck_mode mode;
+	const char *undo_file;	/* to be made; "none"; NULL: one with a name of its own */
+	const char *copy_to;	/* a folder; NULL: the devices themselves are repaired */
+	bool is_shallow;	/* --no-deep */
 	const char **paths;	/* devices in the order of the command line */
 	enum bcfmt_role *roles; /* one a path */
 	size_t n_paths;
@@ -58,6 +72,9 @@ int fsck_explain(const struct fsck_options *options);
 /* --undo; returns exit bits. */
 int fsck_undo(const struct fsck_options *options);
 
+/* Checks, plans, repairs, or tells with -n what would be written; returns exit bits. */
+int fsck_repair(const struct fsck_options *options);
+
 /* What a check found, and how far it came. */
 struct fsck_result {
 	const struct bcfmt_set *set;	   /* NULL: not even opened */
@@ -70,5 +87,15 @@ struct fsck_result {
 /* Prints header, findings, times and verdict; returns exit bits, those of result included. */
 int fsck_print(struct bcfmt_ctx *ctx, const struct fsck_options *options,
 	       const struct fsck_result *result);
+/* After a failure: in JSON first and last object all the same. Returns bits and what is added. */
+int fsck_print_nothing(struct bcfmt_ctx *ctx, const struct fsck_options *options, int bits);
+/* Only findings and times. */
+void fsck_print_check(struct bcfmt_out *out, const struct fsck_options *options,
+		      const struct fsck_result *result);
+/* FSCK_PROBLEMS_LEFT when the report has more than notes. */
+int fsck_problem_bits(const struct bcfmt_report *report);
+/* Whether --incarnation names a history that is there, and --level data can be had; errors printed. */
+bool fsck_is_incarnation_there(const struct bcfmt_set *set, uint64_t seq);
+bool fsck_is_data_there(const struct fsck_options *options, const struct cli_devices *devices);
 
 #endif

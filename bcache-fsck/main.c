@@ -4,7 +4,6 @@
 #include <stdio.h>
 
 #include "cli/message.h"
-#include "cli/open.h"
 #include "cli/progress.h"
 #include "fsck.h"
 
@@ -87,7 +86,7 @@ static int check_set(struct bcfmt_ctx *ctx, const struct fsck_options *options,
 }
 
 /* JSON has its first and last object whatever happens. */
-static int print_nothing(struct bcfmt_ctx *ctx, const struct fsck_options *options, int bits)
+int fsck_print_nothing(struct bcfmt_ctx *ctx, const struct fsck_options *options, int bits)
 {
 	struct fsck_result result = { .exit_bits = bits };
 
@@ -95,7 +94,7 @@ static int print_nothing(struct bcfmt_ctx *ctx, const struct fsck_options *optio
 }
 
 /* Read by an entry in the middle of a history, a set looks damaged that is not. */
-static bool is_incarnation_there(const struct bcfmt_set *set, uint64_t seq)
+bool fsck_is_incarnation_there(const struct bcfmt_set *set, uint64_t seq)
 {
 	const struct bcfmt_journal_histories *histories = &set->histories;
 	const struct bcfmt_journal *journal = &set->journal;
@@ -121,7 +120,7 @@ static bool is_incarnation_there(const struct bcfmt_set *set, uint64_t seq)
 }
 
 /* In an image all data is zeros: comparing it would find fault, or none, with the wrong thing. */
-static bool is_data_there(const struct fsck_options *options, const struct cli_devices *devices)
+bool fsck_is_data_there(const struct fsck_options *options, const struct cli_devices *devices)
 {
 	const struct bcfmt_dev *image = cli_devices_image(devices);
 
@@ -144,15 +143,15 @@ static int check_devices(struct bcfmt_ctx *ctx, const struct fsck_options *optio
 	bcfmt_err err;
 	int bits;
 
-	if (!is_data_there(options, devices))
-		return print_nothing(ctx, options, FSCK_USAGE);
+	if (!fsck_is_data_there(options, devices))
+		return fsck_print_nothing(ctx, options, FSCK_USAGE);
 	err = bcfmt_set_open(ctx, devices->devs, devices->n, &params, &set);
 	if (err)
-		return print_nothing(ctx, options, told(ctx, err));
-	if (is_incarnation_there(set, options->incarnation_seq))
+		return fsck_print_nothing(ctx, options, told(ctx, err));
+	if (fsck_is_incarnation_there(set, options->incarnation_seq))
 		bits = check_set(ctx, options, set);
 	else
-		bits = print_nothing(ctx, options, FSCK_USAGE);
+		bits = fsck_print_nothing(ctx, options, FSCK_USAGE);
 	bcfmt_set_free(set);
 	return bits;
 }
@@ -178,7 +177,7 @@ static int check(const struct fsck_options *options)
 	fsck_start_progress(options);
 	err = cli_devices_open(ctx, &open_params, &devices);
 	if (err)
-		bits = print_nothing(ctx, options, fsck_bits_of(err));
+		bits = fsck_print_nothing(ctx, options, fsck_bits_of(err));
 	else
 		bits = check_devices(ctx, options, &devices);
 	cli_progress_clear();
@@ -198,6 +197,8 @@ int main(int argc, char **argv)
 		bits = fsck_explain(&options);
 	else if (options.undo)
 		bits = fsck_undo(&options);
+	else if (options.mode != FSCK_CHECK || options.verbose)
+		bits = fsck_repair(&options);
 	else
 		bits = check(&options);
 	if (!cli_stdout_flush())

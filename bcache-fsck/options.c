@@ -11,7 +11,7 @@
 #include "cli/number.h"
 #include "fsck.h"
 
-#define THREADS_MAX  256
+#define THREADS_MAX 256
 #define MEMORY_LEAST (1ull << 20) /* what a sort needs at least */
 
 enum {
@@ -26,15 +26,13 @@ enum {
 	OPT_BACKING,
 	OPT_EXPLAIN,
 	OPT_UNDO,
-	OPT_FOR_REPAIR, /* this and all above: what only repair can do */
-	OPT_NO_DEEP = OPT_FOR_REPAIR,
-	OPT_PREEN,
-	OPT_YES,
-	OPT_WRITEBACK,
-	OPT_DETACH,
-	OPT_ADOPT,
+	OPT_NO_DEEP,
 	OPT_UNDO_FILE,
 	OPT_COPY_TO,
+	OPT_LATER, /* this and all above: not in this version */
+	OPT_WRITEBACK = OPT_LATER,
+	OPT_DETACH,
+	OPT_ADOPT,
 	OPT_LOST,
 	OPT_IGNORED, /* what fsck(8) may hand on */
 };
@@ -42,10 +40,10 @@ enum {
 /* Rows without help are known and not shown. */
 static const struct cli_option table[] = {
 	{ 'n', 'n', NULL, CLI_ARG_NONE, NULL, false, 0, "check only, write nothing" },
-	{ OPT_PREEN, 'p', NULL, CLI_ARG_NONE, NULL, false, 0,
-	  "repair what cannot lose anything; not in this version" },
-	{ OPT_PREEN, 'a', NULL, CLI_ARG_NONE, NULL, false, 0, NULL },
-	{ OPT_YES, 'y', NULL, CLI_ARG_NONE, NULL, false, 0, "repair all; not in this version" },
+	{ 'p', 'p', NULL, CLI_ARG_NONE, NULL, false, 0,
+	  "preen: repair what cannot lose anything, ask nothing" },
+	{ 'p', 'a', NULL, CLI_ARG_NONE, NULL, false, 0, NULL },
+	{ 'y', 'y', NULL, CLI_ARG_NONE, NULL, false, 0, "repair all, ask nothing" },
 	{ OPT_LEVEL, 0, "level", CLI_ARG_CHOICE, "quick|full|data", false, 0,
 	  "quick: superblocks, journal, prios, uuids, root\n"
 	  "full (default): every node and key\n"
@@ -64,7 +62,8 @@ static const struct cli_option table[] = {
 	  "ddrescue mapfile of an image: what it does not call finished\n"
 	  "is a read error; repeat it in the order of the devices" },
 	{ OPT_NO_DEEP, 0, "no-deep", CLI_ARG_NONE, NULL, false, 0,
-	  "repair without old journal entries; not in this version" },
+	  "do not use journal entries that are older than the replay\n"
+	  "window where the tree is damaged" },
 	{ OPT_INCARNATION, 0, "incarnation", CLI_ARG_NUMBER, "SEQ", false, 0,
 	  "of two histories in the journal, check the one whose newest\n"
 	  "entry has this sequence number" },
@@ -81,6 +80,12 @@ static const struct cli_option table[] = {
 	{ OPT_EXPLAIN, 0, "explain", CLI_ARG_TEXT, "CODE|LINE", false, 0,
 	  "explain a problem (BC0505, node-bad-csum) or a line that\n"
 	  "a kernel printed; needs no device" },
+	{ OPT_COPY_TO, 0, "copy-to", CLI_ARG_DIR, "DIR", false, 0,
+	  "write repaired copies of all devices there and leave the\n"
+	  "devices as they are" },
+	{ OPT_UNDO_FILE, 0, "undo-file", CLI_ARG_FILE, "FILE", false, 0,
+	  "save there what a repair overwrites, or none (default: a new\n"
+	  "file in $BCACHE_FSCK_UNDO_DIR or /var/lib/bcache-fsck)" },
 	{ OPT_UNDO, 0, "undo", CLI_ARG_FILE, "FILE", false, 0,
 	  "put back what this undo file saved of the devices; with -n\n"
 	  "only tell; with --force also over what was changed since" },
@@ -90,8 +95,6 @@ static const struct cli_option table[] = {
 	{ OPT_WRITEBACK, 0, "writeback", CLI_ARG_NONE, NULL, false, 0, NULL },
 	{ OPT_DETACH, 0, "detach", CLI_ARG_NONE, NULL, false, 0, NULL },
 	{ OPT_ADOPT, 0, "adopt", CLI_ARG_TEXT, NULL, true, 0, NULL },
-	{ OPT_UNDO_FILE, 0, "undo-file", CLI_ARG_FILE, NULL, false, 0, NULL },
-	{ OPT_COPY_TO, 0, "copy-to", CLI_ARG_DIR, NULL, false, 0, NULL },
 	{ OPT_LOST, 0, "lost", CLI_ARG_TEXT, NULL, false, 0, NULL },
 	/* From here on only under the name fsck.bcache: options of fsck(8) itself. */
 	{ OPT_IGNORED, 'A', NULL, CLI_ARG_NONE, NULL, true, 0, NULL },
@@ -106,18 +109,17 @@ static const struct cli_option table[] = {
 	{ OPT_IGNORED, 's', NULL, CLI_ARG_NONE, NULL, true, 0, NULL },
 };
 #define N_OF_FSCK8 10
-#define N_TABLE	   (sizeof(table) / sizeof(table[0]))
+#define N_TABLE (sizeof(table) / sizeof(table[0]))
 
-#define PROGRAM(program_name, rows)                                                          \
-	{                                                                                    \
-		.name = program_name, .operands = "[options] DEVICE...",                     \
-		.summary = "Checks a bcache set: its cache device, and the backing devices " \
-			   "that are given\nwith it, in any order. Writes only with "        \
-			   "--undo.",                                                        \
-		.options = table, .n_options = (rows),                                       \
-		.notes = "exit status, added up: 0 clean, 4 problems left, "                 \
-			 "8 operational error,\n16 usage error, 32 cancelled",               \
-		.usage_exit = FSCK_USAGE,                                                    \
+#define PROGRAM(program_name, rows)                                                         \
+	{                                                                                   \
+		.name = program_name, .operands = "[options] DEVICE...",                    \
+		.summary = "Checks and repairs a bcache set: its cache device, and the "    \
+			   "backing devices that\nare given with it, in any order.",        \
+		.options = table, .n_options = (rows),                                      \
+		.notes = "exit status, added up: 0 clean, 1 problems repaired, 4 problems " \
+			 "left,\n8 operational error, 16 usage error, 32 cancelled",        \
+		.usage_exit = FSCK_USAGE,                                                   \
 	}
 static const struct cli_program as_self = PROGRAM("bcache-fsck", N_TABLE - N_OF_FSCK8);
 static const struct cli_program as_fsck = PROGRAM("fsck.bcache", N_TABLE);
@@ -235,6 +237,21 @@ static void take(struct fsck_options *options, const struct cli_parser *parser, 
 	case 'n':
 		options->is_check_only = true;
 		break;
+	case 'p':
+		options->mode = FSCK_PREEN;
+		break;
+	case 'y':
+		options->mode = FSCK_YES;
+		break;
+	case OPT_NO_DEEP:
+		options->is_shallow = true;
+		break;
+	case OPT_UNDO_FILE:
+		options->undo_file = value;
+		break;
+	case OPT_COPY_TO:
+		options->copy_to = value;
+		break;
 	case 'q':
 		options->is_quiet = true;
 		break;
@@ -269,23 +286,26 @@ static bool belongs_to_undo(int id)
 	}
 }
 
-/* Says what only a version with repair can do. */
-static _Noreturn void refuse_repair(const struct cli_parser *parser, const char *what)
+static _Noreturn void refuse_later(const struct cli_parser *parser)
 {
-	cli_error(NULL, "%s: not in this version, which only checks; leave it out", what);
+	cli_error(NULL, "--%s: not in this version; leave it out", parser->current->name);
 	exit(parser->program->usage_exit);
 }
 
-static void refuse_repair_option(const struct cli_parser *parser)
+/* At most one of -n, -p, -y; without any, questions where there is somebody to answer. */
+static void settle_mode(struct fsck_options *options, const struct cli_parser *parser,
+			unsigned int n_modes)
 {
-	const struct cli_option *option = parser->current;
-	char text[64];
-
-	if (option->name)
-		snprintf(text, sizeof(text), "--%s", option->name);
-	else
-		snprintf(text, sizeof(text), "-%c", option->letter);
-	refuse_repair(parser, text);
+	if (n_modes > 1)
+		cli_usage(parser, "only one of -n, -p, -a and -y can be given");
+	if (!n_modes && !options->is_json && isatty(STDIN_FILENO) && isatty(STDOUT_FILENO))
+		options->mode = FSCK_ASK;
+	if (options->mode == FSCK_CHECK && options->copy_to)
+		cli_usage(parser, "--copy-to needs -p, -y or a terminal to ask on");
+	if (options->copy_to && options->undo_file)
+		cli_usage(parser, "--copy-to changes no device: there is nothing to undo");
+	if (options->mode != FSCK_CHECK && options->check.level == BCFMT_LEVEL_QUICK)
+		cli_usage(parser, "a repair needs all of the set: --level quick goes with -n only");
 }
 
 static const struct cli_program *program_of(const char *argv0)
@@ -302,6 +322,7 @@ void fsck_options_parse(struct fsck_options *options, int argc, char **argv)
 	struct cli_parser parser;
 	const char *value;
 	size_t room = (size_t)argc + 1;
+	unsigned int n_modes = 0;
 	int id;
 
 	*options = (struct fsck_options){ .progress_fd = -1, .check.level = BCFMT_LEVEL_FULL };
@@ -315,8 +336,9 @@ void fsck_options_parse(struct fsck_options *options, int argc, char **argv)
 		exit(FSCK_OPERATIONAL);
 	}
 	while ((id = cli_next(&parser, &value)) != CLI_END) {
-		if (id >= OPT_FOR_REPAIR && id < OPT_IGNORED)
-			refuse_repair_option(&parser);
+		if (id >= OPT_LATER && id < OPT_IGNORED)
+			refuse_later(&parser);
+		n_modes += id == 'n' || id == 'p' || id == 'y';
 		if (!belongs_to_undo(id) && !check_option)
 			check_option = parser.current;
 		take(options, &parser, id, value);
@@ -332,9 +354,8 @@ void fsck_options_parse(struct fsck_options *options, int argc, char **argv)
 	if (options->n_bad_maps > options->n_paths)
 		cli_usage(&parser, "%zu bad maps for %zu devices", options->n_bad_maps,
 			  options->n_paths);
-	if (!options->explain && !options->undo && !options->is_check_only &&
-	    isatty(STDIN_FILENO) && isatty(STDOUT_FILENO))
-		refuse_repair(&parser, "asking what to repair");
+	if (!options->explain && !options->undo)
+		settle_mode(options, &parser, n_modes);
 	cli_parser_free(&parser);
 }
 

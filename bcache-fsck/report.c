@@ -8,7 +8,7 @@
 #include "cli/progress.h"
 #include "fsck.h"
 
-static int problem_bits(const struct bcfmt_report *report)
+int fsck_problem_bits(const struct bcfmt_report *report)
 {
 	for (int severity = BCFMT_SEV_WASTE; severity <= BCFMT_SEV_FATAL; severity++)
 		if (bcfmt_report_severity_total(report, (enum bcfmt_severity)severity))
@@ -82,6 +82,17 @@ unsigned int fsck_out_flags(const struct fsck_options *options)
 	return flags;
 }
 
+void fsck_print_check(struct bcfmt_out *out, const struct fsck_options *options,
+		      const struct fsck_result *result)
+{
+	if (result->report)
+		bcfmt_render_report(out, result->report, options->verbose > 0);
+	if (result->verdict && options->verbose)
+		print_extent_of_work(out, result->verdict);
+	if (result->n_stats && options->is_timed)
+		print_times(out, result);
+}
+
 int fsck_print(struct bcfmt_ctx *ctx, const struct fsck_options *options,
 	       const struct fsck_result *result)
 {
@@ -96,14 +107,9 @@ int fsck_print(struct bcfmt_ctx *ctx, const struct fsck_options *options,
 		return bits | FSCK_OPERATIONAL;
 	}
 	if (result->report)
-		bits |= problem_bits(result->report);
+		bits |= fsck_problem_bits(result->report);
 	bcfmt_render_header(out, options->program, "check", result->set);
-	if (result->report)
-		bcfmt_render_report(out, result->report, options->verbose > 0);
-	if (result->verdict && options->verbose)
-		print_extent_of_work(out, result->verdict);
-	if (result->n_stats && options->is_timed)
-		print_times(out, result);
+	fsck_print_check(out, options, result);
 	if (result->verdict)
 		bcfmt_render_verdict(out, result->set, result->verdict);
 	if (bcfmt_out_error(out))

@@ -37,6 +37,11 @@ static void flush_sum(struct leaf_check *lc)
 		return;
 	pthread_mutex_lock(&ck->lock);
 	use = lc->inode < ck->set->n_uuids ? &ck->inodes[lc->inode] : &ck->beyond;
+	if (lc->sum.dirty_sectors) {
+		if (!use->dirty_sectors || lc->sum.dirty_begin_sector < use->dirty_begin_sector)
+			use->dirty_begin_sector = lc->sum.dirty_begin_sector;
+		use->dirty_end_sector = max_u64(use->dirty_end_sector, lc->sum.dirty_end_sector);
+	}
 	use->dirty_sectors += lc->sum.dirty_sectors;
 	use->redirtied_sectors += lc->sum.redirtied_sectors;
 	use->clean_sectors += lc->sum.clean_sectors;
@@ -157,6 +162,11 @@ static bool is_in_metadata(struct leaf_check *lc, const struct bcfmt_extent *ext
 	if (!(use & BCFMT_USE_METADATA))
 		return false;
 	lc->has_node_bucket |= (use & BCFMT_USE_NODE) != 0;
+	if (extent->is_dirty && !extent->is_written_back)
+		*err = check_loss(lc->ck, BCFMT_LOSS_PLACE, extent->inode, extent->start_sector,
+				  extent->end_sector);
+	if (*err)
+		return true;
 	if (use & BCFMT_USE_JOURNAL)
 		*err = CHECK_REPORT(lc->ck, EXTENT_IN_JOURNAL, where_of(lc, extent),
 				    BCFMT_TEXT("text", extent_text(text, extent)));
@@ -165,6 +175,15 @@ static bool is_in_metadata(struct leaf_check *lc, const struct bcfmt_extent *ext
 				    BCFMT_TEXT("text", extent_text(text, extent)),
 				    BCFMT_TEXT("owner", check_owner(use)));
 	return true;
+}
+
+/* Extents of an inode come in the order of their sectors. */
+static inline void add_dirty(struct inode_use *sum, const struct bcfmt_extent *extent)
+{
+	if (!sum->dirty_sectors)
+		sum->dirty_begin_sector = extent->start_sector;
+	sum->dirty_end_sector = extent->end_sector;
+	sum->dirty_sectors += extent->end_sector - extent->start_sector;
 }
 
 static inline bcfmt_err check_extent(struct leaf_check *lc, const struct bcfmt_extent *extent)
@@ -184,7 +203,7 @@ static inline bcfmt_err check_extent(struct leaf_check *lc, const struct bcfmt_e
 	if (extent->is_written_back)
 		lc->sum.redirtied_sectors += sectors;
 	else if (extent->is_dirty)
-		lc->sum.dirty_sectors += sectors;
+		add_dirty(&lc->sum, extent);
 	else
 		lc->sum.clean_sectors += sectors;
 	if (is_out_of_bounds(lc, extent))
@@ -244,6 +263,9 @@ bcfmt_err check_leaf(void *arg, const struct bcfmt_node_view *view,
 					view->node->fault || view->bad.sectors || view->is_overrun))
 		__atomic_store_n(&lc.ck->is_doubtful, true, __ATOMIC_RELAXED);
 	err = predict_leaf_replay(lc.ck, view);
+	if (!err)
+		err = bcfmt_losses_leaf(lc.ck->verdict->losses, lc.ck->set, view, extents,
+					n_extents);
 	if (!err && view->lost_sectors)
 		err = report_lost(&lc, view);
 	if (!err && n_extents)
@@ -285,6 +307,12 @@ static bcfmt_err check_plain_keys(struct leaf_check *lc, const uint8_t *raw, siz
 		err = used_add(lc->ck->used, lc->shard, bcfmt_ptr_sector(key.ptr), sectors);
 	}
 	lc->sum_extents += n_keys;
+	/* Of a run that has dirty keys its bounds are taken, not those of the first and last. */
+	if (dirty_sectors) {
+		if (!lc->sum.dirty_sectors)
+			lc->sum.dirty_begin_sector = first.start_sector;
+		lc->sum.dirty_end_sector = last.end_sector;
+	}
 	lc->sum.dirty_sectors += dirty_sectors;
 	lc->sum.clean_sectors += all_sectors - dirty_sectors;
 	if (!err && (is_out_of_bounds(lc, &first) || is_out_of_bounds(lc, &last)))

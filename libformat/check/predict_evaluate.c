@@ -196,7 +196,7 @@ static bcfmt_err take_group(struct evaluation *ev, size_t begin, size_t end)
 {
 	struct bcfmt_prediction *out = ev->out;
 	unsigned int certain = 0;
-	bool ends = false, is_late = false;
+	bool ends = false, may_stop = false, is_late = false;
 	bcfmt_err err = BCFMT_OK;
 
 	for (size_t i = begin; !err && i < end; i++) {
@@ -225,6 +225,8 @@ static bcfmt_err take_group(struct evaluation *ev, size_t begin, size_t end)
 			err = predict_line(out->first_lines, &out->n_first_lines,
 					   BCFMT_PREDICTION_LINES, item->pattern,
 					   item->has_values ? item->event : NULL);
+		may_stop |=
+			item->outcome == BIT(STOPS_SET) && item->event->flow == PREDICT_FLOW_ENDS;
 		if (!item->is_certain)
 			continue;
 		certain |= item->outcome;
@@ -237,7 +239,7 @@ static bcfmt_err take_group(struct evaluation *ev, size_t begin, size_t end)
 	if (certain && (!ev->is_failing || certain & ~BIT(STOPS_SET)))
 		out->outcome = gravest(certain);
 	/* The allocator has been started by then, and may be on its way to take a bucket. */
-	if (certain & BIT(STOPS_SET) && ends && ev->items[begin].event->stage >= BCFMT_STAGE_REPLAY)
+	if (may_stop && ev->items[begin].event->stage >= BCFMT_STAGE_REPLAY)
 		out->outcomes |= BIT(OOPS);
 	/* A cache that comes before its devices is registered by then. */
 	if (ev->items[begin].event->stage == BCFMT_STAGE_ATTACH && !ev->is_failing)
@@ -268,11 +270,9 @@ static void take_allocator(struct evaluation *ev)
 	if (!ev->is_failing && !ev->is_late)
 		return;
 	ev->out->outcomes |= BIT(OOPS);
-	if (ev->goes_on && has_batch(ev->ck)) {
-		ev->out->outcomes &= ~BIT(STOPS_SET);
+	/* Rarely the set is gone before the allocator comes that far. */
+	if (ev->goes_on && has_batch(ev->ck))
 		ev->out->outcome = BCFMT_OUTCOME_OOPS;
-		ev->is_over = true;
-	}
 }
 
 static bcfmt_err take_stages(struct evaluation *ev)

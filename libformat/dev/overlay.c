@@ -69,6 +69,8 @@ static bcfmt_err slot_write(struct overlay_dev *overlay, uint64_t slot, size_t o
 			     slot * OVERLAY_BLOCK_BYTES + offset_bytes, buf, len_bytes);
 }
 
+static const struct dev_ops overlay_ops;
+
 /* Slot and mask of a block; false when nothing of it was written. */
 static bool lookup(const struct overlay_dev *overlay, uint64_t block, uint64_t *slot,
 		   unsigned int *mask)
@@ -249,6 +251,46 @@ static bcfmt_err overlay_next_data(struct bcfmt_dev *dev, uint64_t offset_bytes,
 		*begin_bytes = block_begin;
 		*end_bytes = block_end;
 	}
+	return BCFMT_OK;
+}
+
+/* First sector from at on whose bit in the mask is set or clear as wanted; the block's end if none. */
+static unsigned int find_bit(unsigned int mask, unsigned int at, bool is_set)
+{
+	while (at < OVERLAY_BLOCK_SECTORS && (mask >> at & 1) != is_set)
+		at++;
+	return at;
+}
+
+bcfmt_err bcfmt_dev_overlay_next(struct bcfmt_dev *dev, uint64_t offset_bytes,
+				 uint64_t *begin_bytes, uint64_t *end_bytes)
+{
+	const struct overlay_dev *overlay = (const struct overlay_dev *)dev;
+	uint64_t sector = offset_bytes / BCFMT_SECTOR_BYTES, begin = UINT64_MAX, end = 0;
+	struct range range;
+
+	if (dev->ops != &overlay_ops)
+		return bcfmt_fail(dev->ctx, BCFMT_E_ARG, "%s: no overlay", dev->name);
+	/* Runs go on over blocks that follow each other as long as their sectors do. */
+	while (range_map_at(&overlay->index, sector / OVERLAY_BLOCK_SECTORS, &range)) {
+		uint64_t first = range.start * OVERLAY_BLOCK_SECTORS;
+		unsigned int mask = (unsigned int)(range.value & 0xff);
+		unsigned int at = (unsigned int)(sector > first ? sector - first : 0);
+		unsigned int set = find_bit(mask, at, true);
+
+		if (begin != UINT64_MAX && first + set != end)
+			break;
+		if (begin == UINT64_MAX && set < OVERLAY_BLOCK_SECTORS)
+			begin = first + set;
+		end = first + find_bit(mask, set, false);
+		sector = end;
+		if (begin != UINT64_MAX && end < first + OVERLAY_BLOCK_SECTORS)
+			break;
+	}
+	if (begin == UINT64_MAX)
+		return BCFMT_END;
+	*begin_bytes = begin * BCFMT_SECTOR_BYTES;
+	*end_bytes = end * BCFMT_SECTOR_BYTES;
 	return BCFMT_OK;
 }
 

@@ -95,11 +95,28 @@ static uint64_t newer_history_end(const struct bcfmt_journal *journal, struct ru
 	return best_seq ? end_seq : 0;
 }
 
-static bool find_twins(const struct bcfmt_journal *journal, struct bcfmt_journal_histories *out)
+/*
+ * Where the entries begin that count. A repair writes an entry without keys that needs no other and
+ * leaves out the number before it, which no kernel does: what is older was done with when it was
+ * written, whatever histories it comes from.
+ */
+static size_t first_living(const struct bcfmt_journal *journal)
 {
 	const struct bcfmt_journal_entry *entries = journal->entries;
 
-	for (size_t i = 1; i < journal->n_entries; i++) {
+	for (size_t i = journal->n_entries; i-- > 1;)
+		if (!entries[i].keys_words && entries[i].last_seq == entries[i].seq &&
+		    entries[i - 1].seq + 2 == entries[i].seq)
+			return i;
+	return 0;
+}
+
+static bool find_twins(const struct bcfmt_journal *journal, size_t first,
+		       struct bcfmt_journal_histories *out)
+{
+	const struct bcfmt_journal_entry *entries = journal->entries;
+
+	for (size_t i = first + 1; i < journal->n_entries; i++) {
 		if (entries[i].seq != entries[i - 1].seq || entries[i].csum == entries[i - 1].csum)
 			continue;
 		out->is_found = true;
@@ -143,20 +160,21 @@ static void tell_jump(const struct bcfmt_journal_entry *a, const struct bcfmt_jo
  * Within a bucket numbers rise one by one, then fall to an older lap; the next bucket goes on
  * after the rise, wherever a restart left room. A rise that is too steep is another history.
  */
-static bcfmt_err find_jump(const struct bcfmt_journal *journal, struct bcfmt_journal_histories *out)
+static bcfmt_err find_jump(const struct bcfmt_journal *journal, size_t first,
+			   struct bcfmt_journal_histories *out)
 {
 	const struct bcfmt_journal_entry *entries = journal->entries;
 	const struct bcfmt_journal_entry *rise = NULL; /* last of the rise from a bucket's start */
 	bool is_rising = false;
-	size_t *by_place = calloc(journal->n_entries, sizeof(*by_place));
+	size_t n = journal->n_entries - first;
+	size_t *by_place = calloc(n, sizeof(*by_place));
 
 	if (!by_place)
 		return BCFMT_E_NOMEM;
-	for (size_t i = 0; i < journal->n_entries; i++)
-		by_place[i] = i;
-	qsort_r(by_place, journal->n_entries, sizeof(*by_place), journal_place_cmp,
-		journal->entries);
-	for (size_t i = 0; i < journal->n_entries && !out->is_found; i++) {
+	for (size_t i = 0; i < n; i++)
+		by_place[i] = first + i;
+	qsort_r(by_place, n, sizeof(*by_place), journal_place_cmp, journal->entries);
+	for (size_t i = 0; i < n && !out->is_found; i++) {
 		const struct bcfmt_journal_entry *entry = &entries[by_place[i]];
 		const struct bcfmt_journal_entry *before = i ? &entries[by_place[i - 1]] : NULL;
 
@@ -211,7 +229,7 @@ static void find_by_prios(const struct bcfmt_journal *journal, size_t newest, ui
 bcfmt_err bcfmt_journal_histories(struct bcfmt_ctx *ctx, const struct bcfmt_journal *journal,
 				  struct bcfmt_journal_histories *out)
 {
-	size_t newest;
+	size_t newest, first;
 	uint8_t *raw;
 	bcfmt_err err = BCFMT_OK;
 
@@ -225,7 +243,8 @@ bcfmt_err bcfmt_journal_histories(struct bcfmt_ctx *ctx, const struct bcfmt_jour
 		return bcfmt_fail(ctx, BCFMT_E_NOMEM, "no memory for a prio set");
 	find_by_prios(journal, newest, raw, out);
 	free(raw);
-	if (!out->is_found && !find_twins(journal, out))
-		err = find_jump(journal, out);
+	first = first_living(journal);
+	if (!out->is_found && !find_twins(journal, first, out))
+		err = find_jump(journal, first, out);
 	return err;
 }

@@ -32,6 +32,7 @@ struct bcfmt_tree_writer {
 	struct level level[LEVELS_MAX];
 	struct bcfmt_node scratch;
 	struct bcfmt_tree_written written;
+	struct bcfmt_key kept; /* the last leaf that was kept */
 	uint64_t seq_state;
 	uint32_t words_max; /* of a node */
 	bcfmt_err failed;   /* the first failure; every later call returns it */
@@ -210,7 +211,8 @@ static bcfmt_err check_order(struct bcfmt_tree_writer *writer, const struct bcfm
 {
 	struct bcfmt_pos last = writer->level[0].last;
 
-	if (!writer->written.keys || bcfmt_pos_cmp(bcfmt_key_start(key), last) >= 0)
+	if ((!writer->written.keys && !writer->written.kept) ||
+	    bcfmt_pos_cmp(bcfmt_key_start(key), last) >= 0)
 		return BCFMT_OK;
 	return write_fail_key(&writer->target, key,
 			      bcfmt_pos_cmp(bcfmt_key_end(key), last) > 0
@@ -236,15 +238,62 @@ bcfmt_err bcfmt_tree_writer_add(struct bcfmt_tree_writer *writer, const struct b
 	return writer->failed;
 }
 
+static bcfmt_err check_kept(struct bcfmt_tree_writer *writer, const struct bcfmt_key *leaf)
+{
+	const char *why = write_node_key_refusal(writer->target.geo, leaf);
+
+	if (!why && bcfmt_key_sectors(leaf) != writer->target.geo->node_sectors)
+		why = "is a node of another size";
+	if (!why && bcfmt_pos_cmp(bcfmt_key_end(leaf), writer->level[0].last) <= 0)
+		why = "ends before the key before it";
+	return why ? write_fail_key(&writer->target, leaf, why) : BCFMT_OK;
+}
+
+bcfmt_err bcfmt_tree_writer_keep(struct bcfmt_tree_writer *writer, const struct bcfmt_key *leaf)
+{
+	struct level *level = &writer->level[0];
+	struct bcfmt_key parent;
+
+	if (!writer->failed)
+		writer->failed = check_kept(writer, leaf);
+	if (!writer->failed && level->words) {
+		writer->failed = close_node(writer, 0, level->last, false, &parent);
+		if (!writer->failed)
+			writer->failed = push_key(writer, 1, parent);
+	}
+	if (!writer->failed)
+		writer->failed = push_key(writer, 1, *leaf);
+	if (writer->failed)
+		return writer->failed;
+	level->lo = level->last = bcfmt_key_end(leaf);
+	writer->kept = *leaf;
+	writer->written.kept++;
+	return BCFMT_OK;
+}
+
+/*
+ * A leaf that was kept is the right edge: the open leaf below level 1 is not needed. It may be
+ * the whole tree.
+ */
+static bool ends_kept(const struct bcfmt_tree_writer *writer)
+{
+	return writer->written.kept && !writer->level[0].words &&
+	       !bcfmt_pos_cmp(writer->level[0].last, bcfmt_pos_max());
+}
+
 bcfmt_err bcfmt_tree_writer_finish(struct bcfmt_tree_writer *writer, struct bcfmt_tree_written *out)
 {
-	struct bcfmt_key key;
+	struct bcfmt_key key = writer->kept;
 	unsigned int at = 0;
 	bool is_root = false;
 
 	*out = (struct bcfmt_tree_written){ 0 };
-	if (!writer->failed)
+	if (ends_kept(writer)) {
+		is_root = writer->written.kept == 1 && !writer->written.nodes;
+		at = is_root ? 0 : 1;
+	} else if (!writer->failed) {
 		writer->failed = open_level(writer, 0);
+	}
 	/* A level has keys as soon as a node below it was closed for the next. */
 	while (!writer->failed && !is_root) {
 		is_root = at + 1 == LEVELS_MAX || !writer->level[at + 1].words;

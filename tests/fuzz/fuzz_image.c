@@ -109,6 +109,9 @@ static char *findings(struct bcfmt_dev *const *devs, size_t n_devs)
 	for (size_t i = 0; i < bcfmt_report_count(report) && len < FINDINGS_TEXT_BYTES / 2; i++) {
 		const struct bcfmt_finding *finding = bcfmt_report_at(report, i);
 
+		/* Told by the journal behind a backing device's superblock; images end there. */
+		if (finding->problem->id == BCFMT_P_SUPER_ROLE)
+			continue;
 		len += (size_t)snprintf(text + len, FINDINGS_TEXT_BYTES - len,
 					"%s sector %llu bucket %llu block %llu key %llu\n",
 					finding->problem->slug,

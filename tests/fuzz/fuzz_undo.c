@@ -260,7 +260,8 @@ static void put_record(const uint8_t *record)
 		has_bad = true;
 		break;
 	default:
-		put_header(file + file_bytes, type ? type : record[1], n_records++);
+		type = type ? type : record[1];
+		put_header(file + file_bytes, type, n_records++);
 		memcpy(file + file_bytes + 72, record, RECORD_BYTES);
 		seal(file + file_bytes);
 		file_bytes += SECTOR;

@@ -4,13 +4,8 @@
 
 prepare_images() { # names
 	local image
-	if [ $# = 0 ]; then
-		# What a damaged set holds for a kernel is another question.
-		mapfile -t images < <(tests/tools/fixture-rows |
-			awk '$4 == 0 && $6 == "exact" { print $1 }' | uniq)
-	else
-		images=("$@")
-	fi
+	images=("$@")
+	[ $# != 0 ] || mapfile -t images < <(good_images)
 	for image in "${images[@]}"; do
 		mkdir "$shared/$image" && tar -xJSf "fixtures/$image.tar.xz" -C "$shared/$image" || return
 		foretell "$shared/$image"

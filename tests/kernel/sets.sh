@@ -5,6 +5,12 @@
 # A set is a folder with cache.img and backing0.img ...; what the kernel said about it last lies in
 # files of another folder.
 
+# Fixtures that a kernel accepts and reads rightly. What a damaged set holds for one is another
+# question.
+good_images() {
+	tests/tools/fixture-rows | awk '$4 == 0 && $6 == "exact" { print $1 }' | uniq
+}
+
 # Fields of each JSON line of a kind; "-" where a line has none of the name.
 json() { # file, kind, fields...
 	local file=$1 kind=$2

@@ -9,6 +9,7 @@
 BCFMT_BEGIN_DECLS
 
 struct bcfmt_dev;
+struct bcfmt_bad_read;
 
 enum bcfmt_open_flags {
 	BCFMT_OPEN_WRITE = 1u << 0,     /* else there is no way to write through the handle */
@@ -33,6 +34,24 @@ BCFMT_API bcfmt_err bcfmt_dev_mem(struct bcfmt_ctx *ctx, const char *name, const
  */
 BCFMT_API bcfmt_err bcfmt_dev_overlay(struct bcfmt_ctx *ctx, struct bcfmt_dev *lower,
 				      struct bcfmt_dev **out);
+/*
+ * The next run of sectors that were written to an overlay, at or after offset_bytes; END when there
+ * is none, E_ARG when dev is no overlay.
+ */
+BCFMT_API bcfmt_err bcfmt_dev_overlay_next(struct bcfmt_dev *dev, uint64_t offset_bytes,
+					   uint64_t *begin_bytes, uint64_t *end_bytes);
+/*
+ * Writes all that was written to an overlay to another device of at least its size: in ascending
+ * order, in pieces as large as its runs up to 1 MiB. Flushes when there was anything to write. A
+ * run is cut at an error or when the work is cancelled: E_CANCELLED between pieces.
+ */
+BCFMT_API bcfmt_err bcfmt_dev_overlay_commit(struct bcfmt_dev *overlay, struct bcfmt_dev *to);
+/*
+ * Copies what from holds to a device of the same size that reads as zeros: holes and zeros are not
+ * written. What cannot be read stays zero and is added up in *bad. Flushes at the end.
+ */
+BCFMT_API bcfmt_err bcfmt_dev_copy(struct bcfmt_dev *from, struct bcfmt_dev *to,
+				   struct bcfmt_bad_read *bad);
 /*
  * Makes the ranges that a ddrescue mapfile does not call finished ('+') fail to read. lower is
  * owned by *out after success. E_ARG with a fault naming the line for a bad mapfile. Ranges are
@@ -99,6 +118,13 @@ struct bcfmt_bad_read {
  */
 BCFMT_API bcfmt_err bcfmt_dev_read_salvage(struct bcfmt_dev *dev, uint64_t offset_bytes, void *buf,
 					   size_t len_bytes, struct bcfmt_bad_read *bad);
+/*
+ * Reads every sector that can be read, however many fail, and zeroes the others. is_bad has a byte
+ * for each of the len_bytes / 512 sectors: 1 where it could not be read or lies beyond the end,
+ * else 0. offset and length are multiples of 512. OK even when nothing was readable; E_CANCELLED.
+ */
+BCFMT_API bcfmt_err bcfmt_dev_read_marked(struct bcfmt_dev *dev, uint64_t offset_bytes, void *buf,
+					  size_t len_bytes, uint8_t *is_bad);
 /*
  * The end of the data that begins at or after offset_bytes and its begin, as SEEK_DATA tells;
  * where holes are unknown all is data. END when only a hole is left.

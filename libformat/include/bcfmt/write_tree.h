@@ -26,9 +26,10 @@ struct bcfmt_tree_writer_params {
 struct bcfmt_tree_written {
 	struct bcfmt_key root;
 	uint16_t level;
-	uint64_t nodes; /* leaves included */
+	uint64_t nodes; /* written; leaves included */
 	uint64_t leaves;
 	uint64_t keys;
+	uint64_t kept; /* leaves that were there already, in none of the counts above */
 };
 
 struct bcfmt_tree_writer;
@@ -51,6 +52,14 @@ BCFMT_API void bcfmt_tree_writer_free(struct bcfmt_tree_writer *writer); /* NULL
  */
 BCFMT_API bcfmt_err bcfmt_tree_writer_add(struct bcfmt_tree_writer *writer,
 					  const struct bcfmt_key *key);
+/*
+ * A leaf that lies on the device already, as its parent names it, comes next: it is pointed to and
+ * not looked at. All its keys lie behind those that came before it and at or before leaf's own
+ * position. Errors as above; a size other than the default, or a position that is not behind the
+ * last key, is E_ARG.
+ */
+BCFMT_API bcfmt_err bcfmt_tree_writer_keep(struct bcfmt_tree_writer *writer,
+					   const struct bcfmt_key *leaf);
 /*
  * Writes what is left; a tree without keys is an empty leaf. The right edge of every level, and
  * the root, end at the last key. Nothing is flushed. Only bcfmt_tree_writer_free() may follow.

@@ -1,0 +1,384 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Repairs: the plan, questions, the rehearsal, the undo file, the writes or the copies. */
+#include "repair.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "cli/message.h"
+#include "cli/progress.h"
+
+static int told(struct repair *repair, bcfmt_err err, const char *what)
+{
+	cli_progress_clear();
+	return fsck_told(repair->ctx, err, what);
+}
+
+/* ---- the plan ---- */
+
+static const char *state_name(enum bcfmt_plan_state state)
+{
+	switch (state) {
+	case BCFMT_PLAN_OPEN:
+		break;
+	case BCFMT_PLAN_AGREED:
+		return "agreed";
+	case BCFMT_PLAN_REFUSED:
+		return "refused";
+	case BCFMT_PLAN_LEFT:
+		return "left";
+	}
+	return "open";
+}
+
+static void print_item(struct repair *repair, const struct bcfmt_plan_item *item)
+{
+	char code[16];
+
+	if (!bcfmt_out_is_json(repair->out)) {
+		if (item->state == BCFMT_PLAN_LEFT)
+			bcfmt_out_line(repair->out, "BC%04d %s is left: %s", (int)item->problem->id,
+				       item->problem->slug, item->why);
+		return;
+	}
+	snprintf(code, sizeof(code), "BC%04d", (int)item->problem->id);
+	bcfmt_row_begin(repair->out, "plan");
+	bcfmt_row_text(repair->out, "code", code);
+	bcfmt_row_text(repair->out, "slug", item->problem->slug);
+	bcfmt_row_u64(repair->out, "findings", item->findings);
+	bcfmt_row_text(repair->out, "repair", bcfmt_repair_name(item->problem->repair));
+	bcfmt_row_text(repair->out, "consent", bcfmt_consent_name(item->problem->consent));
+	bcfmt_row_text(repair->out, "state", state_name(item->state));
+	if (item->why)
+		bcfmt_row_text(repair->out, "why", item->why);
+	bcfmt_row_end(repair->out);
+}
+
+static void print_plan(struct repair *repair)
+{
+	for (size_t i = 0; i < bcfmt_repair_items(repair->run); i++)
+		print_item(repair, bcfmt_repair_item(repair->run, i));
+}
+
+static void print_field(struct repair *repair, const char *device,
+			const struct bcfmt_repair_field *field)
+{
+	if (!bcfmt_out_is_json(repair->out)) {
+		bcfmt_out_line(repair->out, "%s: new %s%s: %s", device, field->name,
+			       field->is_guess ? " (a guess)" : "", field->text);
+		return;
+	}
+	bcfmt_row_begin(repair->out, "superblock_field");
+	bcfmt_row_text(repair->out, "device", device);
+	bcfmt_row_text(repair->out, "field", field->name);
+	bcfmt_row_bool(repair->out, "guess", field->is_guess);
+	bcfmt_row_text(repair->out, "evidence", field->text);
+	bcfmt_row_end(repair->out);
+}
+
+/* What it is that consent is asked for. */
+static void print_superblocks(struct repair *repair)
+{
+	for (size_t i = 0; i < repair->devices.n; i++) {
+		const char *device = bcfmt_dev_name(repair->devices.devs[i]);
+		const char *proof = bcfmt_repair_super_proof(repair->run, i);
+
+		for (size_t k = 0; k < bcfmt_repair_super_fields(repair->run, i); k++) {
+			struct bcfmt_repair_field field =
+				bcfmt_repair_super_field(repair->run, i, k);
+
+			print_field(repair, device, &field);
+		}
+		if (proof && *proof && !bcfmt_out_is_json(repair->out))
+			bcfmt_out_line(repair->out, "%s: new superblock: %s", device, proof);
+	}
+}
+
+/* ---- consent ---- */
+
+/* An answer to a question, or 'q' at the end of the input. */
+static int read_answer(void)
+{
+	char line[64];
+
+	while (fgets(line, sizeof(line), stdin)) {
+		size_t at = strspn(line, " \t");
+
+		if (line[at] && strchr("ynaqYNAQ", line[at]) && strchr(" \t\n", line[at + 1]))
+			return line[at] | 0x20;
+		if (*cli_cancelled())
+			break;
+		printf("y, n, a for yes to all, or q to stop? ");
+		fflush(stdout);
+	}
+	return 'q';
+}
+
+/* False when the user wants to stop. */
+static bool ask(struct repair *repair)
+{
+	bool is_all = false;
+
+	for (size_t i = 0; i < bcfmt_repair_items(repair->run); i++) {
+		const struct bcfmt_plan_item *item = bcfmt_repair_item(repair->run, i);
+		int answer = 'y';
+
+		if (item->state != BCFMT_PLAN_OPEN)
+			continue;
+		if (!is_all) {
+			printf("BC%04d %s, found %" PRIu64 " times: %s (y/n/a/q)? ",
+			       (int)item->problem->id, item->problem->slug, item->findings,
+			       bcfmt_repair_name(item->problem->repair));
+			fflush(stdout);
+			answer = read_answer();
+		}
+		if (answer == 'q')
+			return false;
+		is_all |= answer == 'a';
+		(void)bcfmt_repair_agree(repair->run, i, answer != 'n');
+	}
+	return true;
+}
+
+static bool agree(struct repair *repair)
+{
+	switch (repair->options->mode) {
+	case FSCK_PREEN:
+		bcfmt_repair_agree_all(repair->run, BCFMT_CONSENT_AUTO);
+		return true;
+	case FSCK_CHECK:
+	case FSCK_YES:
+		bcfmt_repair_agree_all(repair->run, BCFMT_CONSENT_ASK);
+		return true;
+	case FSCK_ASK:
+		break;
+	}
+	return ask(repair);
+}
+
+/* ---- what is written ---- */
+
+static bcfmt_err print_write(void *arg, const struct bcfmt_repair_write *write)
+{
+	struct repair *repair = arg;
+	uint64_t first = write->offset_bytes / BCFMT_SECTOR_BYTES;
+	uint64_t sectors = write->len_bytes / BCFMT_SECTOR_BYTES;
+
+	if (!bcfmt_out_is_json(repair->out)) {
+		bcfmt_out_line(repair->out, "write %s sector %" PRIu64 " len %" PRIu64 ": %s",
+			       bcfmt_dev_name(write->dev), first, sectors, write->purpose);
+		return BCFMT_OK;
+	}
+	bcfmt_row_begin(repair->out, "write");
+	bcfmt_row_text(repair->out, "device", bcfmt_dev_name(write->dev));
+	bcfmt_row_u64(repair->out, "sector", first);
+	bcfmt_row_u64(repair->out, "sectors", sectors);
+	bcfmt_row_u64(repair->out, "phase", write->phase);
+	bcfmt_row_text(repair->out, "purpose", write->purpose);
+	bcfmt_row_end(repair->out);
+	return BCFMT_OK;
+}
+
+static void print_counts(struct repair *repair, const char *what)
+{
+	const struct bcfmt_repair_counts *counts = bcfmt_repair_counts(repair->run);
+
+	if (bcfmt_out_is_json(repair->out)) {
+		bcfmt_row_begin(repair->out, "repair");
+		bcfmt_row_text(repair->out, "result", what);
+		bcfmt_row_u64(repair->out, "kept_leaves", counts->kept_leaves);
+		bcfmt_row_u64(repair->out, "written_leaves", counts->written_leaves);
+		bcfmt_row_u64(repair->out, "written_nodes", counts->written_nodes);
+		bcfmt_row_u64(repair->out, "written_buckets", counts->written_buckets);
+		bcfmt_row_u64(repair->out, "dropped_dirty_sectors", counts->dropped_sectors);
+		bcfmt_row_u64(repair->out, "freed_buckets", counts->freed_buckets);
+		bcfmt_row_u64(repair->out, "freed_clean_sectors", counts->freed_sectors);
+		bcfmt_row_u64(repair->out, "journal_seq", counts->journal_seq);
+		if (repair->undo_path)
+			bcfmt_row_text(repair->out, "undo_file", repair->undo_path);
+		bcfmt_row_end(repair->out);
+		return;
+	}
+	if (counts->journal_seq && !repair->options->is_quiet)
+		bcfmt_out_line(repair->out,
+			       "%s: %" PRIu64 " nodes with %" PRIu64
+			       " leaves written anew, %" PRIu64 " leaves kept, %" PRIu64
+			       " buckets used, journal entry %" PRIu64,
+			       what, counts->written_nodes, counts->written_leaves,
+			       counts->kept_leaves, counts->written_buckets, counts->journal_seq);
+	else if (!repair->options->is_quiet)
+		bcfmt_out_line(repair->out, "%s: superblocks", what);
+	if (counts->dropped_sectors)
+		bcfmt_out_line(repair->out,
+			       "%" PRIu64 " dirty sectors are lost: their keys were "
+			       "dropped",
+			       counts->dropped_sectors);
+	if (counts->freed_buckets)
+		bcfmt_out_line(repair->out,
+			       "%" PRIu64 " buckets with %" PRIu64
+			       " sectors of clean cached data were given up",
+			       counts->freed_buckets, counts->freed_sectors);
+}
+
+/* Writes to the devices or to copies. */
+static int carry_out(struct repair *repair)
+{
+	const struct fsck_options *options = repair->options;
+	bcfmt_err err = BCFMT_OK;
+	int bits = FSCK_CLEAN;
+
+	if (options->verbose)
+		err = bcfmt_repair_writes(repair->run, print_write, repair);
+	if (err)
+		return told(repair, err, "nothing is written");
+	if (options->mode == FSCK_CHECK) {
+		print_counts(repair, "would be repaired");
+		return FSCK_CLEAN;
+	}
+	if (options->copy_to)
+		return FSCK_CLEAN;
+	bits = undo_file_make(repair);
+	if (bits)
+		return bits;
+	err = bcfmt_repair_commit(repair->run);
+	if (err) {
+		bits = told(repair, err, "the repair is not complete: run it again");
+		undo_file_close(repair, true);
+		return bits | FSCK_OPERATIONAL;
+	}
+	bits = undo_file_close(repair, false);
+	repair->is_done = true;
+	print_counts(repair, "repaired");
+	return bits | FSCK_REPAIRED;
+}
+
+/* ---- from the beginning to the end ---- */
+
+static int rehearse(struct repair *repair)
+{
+	enum bcfmt_rehearsal result;
+	bcfmt_err err;
+	int bits = FSCK_CLEAN;
+
+	if (!agree(repair)) {
+		cli_error(NULL, "cancelled: nothing is written");
+		return FSCK_CANCELLED;
+	}
+	err = bcfmt_repair_rehearse(repair->run, &result);
+	cli_progress_clear();
+	print_plan(repair);
+	if (err)
+		return told(repair, err, "nothing is written");
+	if (result == BCFMT_REHEARSAL_REJECTED) {
+		cli_error_ctx(NULL, repair->ctx, BCFMT_E_DAMAGED);
+		return FSCK_PROBLEMS_LEFT;
+	}
+	if (result == BCFMT_REHEARSAL_READY)
+		bits = carry_out(repair);
+	if (repair->options->copy_to && !(bits & ~FSCK_REPAIRED)) {
+		bits |= copies_make(repair);
+		if (!(bits & ~FSCK_REPAIRED) && result == BCFMT_REHEARSAL_READY) {
+			repair->is_done = true;
+			print_counts(repair, "repaired in the copies");
+			bits |= FSCK_REPAIRED;
+		}
+	}
+	return bits;
+}
+
+static int run_checked(struct repair *repair)
+{
+	struct fsck_result found = {
+		.set = bcfmt_repair_set(repair->run),
+		.report = bcfmt_repair_report(repair->run),
+		.verdict = bcfmt_repair_verdict(repair->run),
+	};
+	const struct bcfmt_report *last = found.report;
+	int bits;
+
+	found.stats = bcfmt_repair_stats(repair->run, &found.n_stats);
+	if (!fsck_is_incarnation_there(found.set, repair->options->incarnation_seq))
+		return FSCK_USAGE;
+	bcfmt_render_header(repair->out, repair->options->program,
+			    repair->options->mode == FSCK_CHECK ? "check" : "repair", found.set);
+	fsck_print_check(repair->out, repair->options, &found);
+	print_superblocks(repair);
+	fflush(stdout);
+	bits = rehearse(repair);
+	if (repair->is_done) {
+		last = bcfmt_repair_report_after(repair->run);
+		bcfmt_render_verdict(repair->out, bcfmt_repair_set_after(repair->run),
+				     bcfmt_repair_verdict_after(repair->run));
+	} else {
+		bcfmt_render_verdict(repair->out, found.set, found.verdict);
+	}
+	bits |= fsck_problem_bits(last);
+	if (bcfmt_out_error(repair->out))
+		bits |= FSCK_OPERATIONAL;
+	bcfmt_render_summary(repair->out, last, bits);
+	return bits;
+}
+
+static int run(struct repair *repair)
+{
+	const struct fsck_options *options = repair->options;
+	bool is_written = options->mode != FSCK_CHECK && !options->copy_to;
+	struct cli_open_params open_params = {
+		.paths = options->paths,
+		.n_paths = options->n_paths,
+		.flags = is_written ? BCFMT_OPEN_WRITE | BCFMT_OPEN_EXCLUSIVE : 0,
+		.is_in_use_ok = options->is_in_use_ok && !is_written,
+		.bad_maps = options->bad_maps,
+		.n_bad_maps = options->n_bad_maps,
+		.roles = options->roles,
+	};
+	struct bcfmt_repair_params params = {
+		.check = options->check,
+		.page_bytes = options->check.page_bytes,
+		.incarnation_seq = options->incarnation_seq,
+		.is_shallow = options->is_shallow,
+	};
+	bcfmt_err err = cli_devices_open(repair->ctx, &open_params, &repair->devices);
+
+	if (err)
+		return fsck_print_nothing(repair->ctx, options, fsck_bits_of(err));
+	if (!fsck_is_data_there(options, &repair->devices))
+		return fsck_print_nothing(repair->ctx, options, FSCK_USAGE);
+	params.roles = repair->devices.roles;
+	err = bcfmt_repair_open(repair->ctx, repair->devices.devs, repair->devices.n, &params,
+				&repair->run);
+	if (err)
+		return fsck_print_nothing(repair->ctx, options,
+					  told(repair, err, "the check is not complete"));
+	cli_progress_clear();
+	return run_checked(repair);
+}
+
+int fsck_repair(const struct fsck_options *options)
+{
+	struct repair repair = { .options = options };
+	bcfmt_err err = fsck_make_ctx(options, &repair.ctx);
+	int bits;
+
+	if (err)
+		return fsck_bits_of(err);
+	fsck_start_progress(options);
+	err = bcfmt_out_new(repair.ctx, stdout, fsck_out_flags(options), &repair.out);
+	if (err) {
+		bits = fsck_told(repair.ctx, err, "");
+	} else {
+		bits = run(&repair);
+		cli_progress_clear();
+		err = bcfmt_out_close(repair.out);
+		/* A failed write is told at the end, by cli_stdout_flush(). */
+		if (err && err != BCFMT_E_IO)
+			cli_error_ctx(NULL, repair.ctx, err);
+		bits |= err ? FSCK_OPERATIONAL : 0;
+	}
+	bcfmt_repair_free(repair.run);
+	cli_devices_close(&repair.devices);
+	undo_file_free(&repair);
+	bcfmt_ctx_free(repair.ctx);
+	return bits;
+}

@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What the plan does with single extents: keeps them, cuts them to their device, drops them. */
+#include <bcfmt/uuid.h>
+
+#include "repair/repair_impl.h"
+
+/* Sectors that the owner of an inode has, as far as it is known. */
+static void bounds_of(const struct bcfmt_set *set, uint32_t inode, uint64_t *begin, uint64_t *end)
+{
+	const struct bcfmt_uuid_entry *entry;
+	const struct bcfmt_member *member;
+
+	*begin = 0;
+	*end = UINT64_MAX;
+	if (inode >= set->n_uuids || bcfmt_uuid_state(&set->uuids[inode]) != BCFMT_UUID_LIVE)
+		return;
+	entry = &set->uuids[inode];
+	member = bcfmt_set_backing(set, entry->uuid);
+	if (entry->flags & BCFMT_UUID_FLASH_ONLY) {
+		*end = entry->sectors;
+	} else if (member) {
+		*begin = member->super.data_offset_sectors;
+		*end = bcfmt_dev_bytes(member->dev) / BCFMT_SECTOR_BYTES;
+	}
+}
+
+/* Cuts what lies outside; false when nothing is left. */
+static bool cut_to(struct bcfmt_extent *extent, uint64_t begin, uint64_t end, bool is_begin_cut,
+		   bool is_end_cut, bool *is_changed)
+{
+	if (is_end_cut && extent->end_sector > end) {
+		extent->end_sector = end;
+		*is_changed = true;
+	}
+	if (is_begin_cut && extent->start_sector < begin) {
+		extent->ptr += (begin - extent->start_sector) << 8;
+		extent->start_sector = begin;
+		*is_changed = true;
+	}
+	return extent->start_sector < extent->end_sector;
+}
+
+enum edit plan_edit(void *arg, struct bcfmt_extent *extent, bool *is_changed)
+{
+	const struct bcfmt_repair_run *repair = arg;
+	const struct bcfmt_set *set = repair->set;
+	uint64_t bucket = bcfmt_ptr_bucket(&set->geo, extent->ptr), begin, end;
+	bool is_dropped = false;
+
+	if (extent->stale) {
+		is_dropped = plan_is_agreed(repair, BCFMT_P_EXTENT_STALE_DIRTY);
+		*is_changed |= is_dropped;
+		return is_dropped ? EDIT_DROP : EDIT_KEEP;
+	}
+	if (bucket < set->geo.nbuckets && set->buckets[bucket].use & BCFMT_USE_METADATA)
+		is_dropped = plan_is_agreed(repair, BCFMT_P_EXTENT_IN_METADATA);
+	bounds_of(set, extent->inode, &begin, &end);
+	if (!is_dropped)
+		is_dropped =
+			!cut_to(extent, begin, end,
+				plan_is_agreed(repair, BCFMT_P_EXTENT_BEFORE_DATA),
+				plan_is_agreed(repair, BCFMT_P_EXTENT_PAST_DEVICE), is_changed);
+	*is_changed |= is_dropped;
+	return is_dropped ? EDIT_DROP : EDIT_KEEP;
+}

@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The rehearsal: the same check over the overlays, and whether its result may be committed. */
+#include <inttypes.h>
+
+#include "repair/repair_impl.h"
+
+static bcfmt_err reject(struct bcfmt_repair_run *repair, const struct bcfmt_problem *problem,
+			const char *what, uint64_t before, uint64_t after)
+{
+	repair->result = BCFMT_REHEARSAL_REJECTED;
+	(void)bcfmt_fail(repair->ctx, BCFMT_E_DAMAGED,
+			 "nothing is written: in the rehearsal BC%04d %s %s: %" PRIu64
+			 " findings before, %" PRIu64 " after",
+			 (int)problem->id, problem->slug, what, before, after);
+	return BCFMT_OK;
+}
+
+/* Problems that were to be repaired are gone, and none has come. */
+static bcfmt_err judge_findings(struct bcfmt_repair_run *repair)
+{
+	size_t n;
+	const struct bcfmt_problem *table = bcfmt_problem_table(&n);
+
+	for (size_t i = 0; i < n; i++) {
+		uint64_t before = bcfmt_report_total(repair->report, table[i].id);
+		uint64_t after = bcfmt_report_total(repair->report_after, table[i].id);
+
+		if (table[i].severity == BCFMT_SEV_NOTE || !after)
+			continue;
+		if (plan_is_agreed(repair, table[i].id))
+			return reject(repair, &table[i], "is not repaired", before, after);
+		if (after > before && !orders_expect(repair->orders, table[i].id))
+			return reject(repair, &table[i], "has come", before, after);
+	}
+	return BCFMT_OK;
+}
+
+/* Problems that are left, and by which a kernel may rightly refuse the result. */
+static bool is_any_left(const struct bcfmt_repair_run *repair)
+{
+	for (int severity = BCFMT_SEV_ERROR; severity <= BCFMT_SEV_FATAL; severity++)
+		if (bcfmt_report_severity_total(repair->report_after,
+						(enum bcfmt_severity)severity))
+			return true;
+	return false;
+}
+
+static bcfmt_err judge_verdict(struct bcfmt_repair_run *repair)
+{
+	const struct bcfmt_verdict *before = &repair->verdict, *after = &repair->verdict_after;
+
+	if (after->registers == BCFMT_REGISTERS_YES)
+		return BCFMT_OK;
+	if (is_any_left(repair) && (before->registers != BCFMT_REGISTERS_YES))
+		return BCFMT_OK;
+	repair->result = BCFMT_REHEARSAL_REJECTED;
+	(void)bcfmt_fail(repair->ctx, BCFMT_E_DAMAGED,
+			 "nothing is written: in the rehearsal a kernel does not register the "
+			 "result%s%s",
+			 after->n_first_lines ? ": " : "",
+			 after->n_first_lines ? after->first_lines[0] : "");
+	return BCFMT_OK;
+}
+
+bcfmt_err rehearse_check(struct bcfmt_repair_run *repair)
+{
+	struct bcfmt_set_params params = { .page_bytes = repair->params.page_bytes,
+					   .roles = repair->roles };
+	bcfmt_err err = bcfmt_set_open(repair->ctx, repair->tops, repair->n_members, &params,
+				       &repair->set_after);
+
+	if (!err)
+		err = bcfmt_report_new(repair->ctx, &repair->report_after);
+	if (!err)
+		err = bcfmt_check_run(repair->set_after, &repair->params.check,
+				      repair->report_after, &repair->verdict_after, NULL, NULL);
+	if (err)
+		return err;
+	bcfmt_report_finish(repair->report_after);
+	repair->result = BCFMT_REHEARSAL_READY;
+	err = judge_findings(repair);
+	if (!err && repair->result == BCFMT_REHEARSAL_READY)
+		err = judge_verdict(repair);
+	return err;
+}
