@@ -19,6 +19,7 @@ enum repair_phase { PHASE_BUCKETS, PHASE_JOURNAL, PHASE_SUPERS };
 struct repair_member {
 	struct bcfmt_dev *dev; /* borrowed */
 	struct bcfmt_dev *phase[BCFMT_REPAIR_PHASES];
+	struct super_proposal *proposal; /* of a superblock that is bad, else NULL */
 };
 
 struct bcfmt_repair_run {
@@ -29,12 +30,14 @@ struct bcfmt_repair_run {
 	struct bcfmt_dev **tops; /* the last overlay of each */
 	size_t n_members;
 
-	struct bcfmt_set *set;
+	struct bcfmt_report *report_supers; /* with the bad superblocks as they are, else NULL */
+	struct bcfmt_set *set; /* with the proposed ones */
 	struct bcfmt_report *report;
 	struct bcfmt_verdict verdict;
 	struct bcfmt_pass_stat stats[BCFMT_PASSES_MAX];
 	size_t n_stats;
 	struct vec items; /* struct bcfmt_plan_item */
+	struct orders *orders; /* NULL: none */
 
 	struct bcfmt_set *set_after;
 	struct bcfmt_report *report_after;
@@ -53,6 +56,11 @@ bool plan_is_agreed(const struct bcfmt_repair_run *repair, enum bcfmt_problem_id
  * something that comes along with it was not agreed to, those that were become LEFT.
  */
 bool plan_wants_rewrite(struct bcfmt_repair_run *repair);
+/* Nothing of what was agreed to is done. */
+void plan_leave_all(struct bcfmt_repair_run *repair, const char *why);
+
+/* Why the plan, as it was agreed to, lets no metadata be written; NULL when it does. */
+const char *plan_why_no_rewrite(const struct bcfmt_repair_run *repair);
 
 /* ---- buckets ---- */
 
@@ -88,18 +96,29 @@ bcfmt_err buckets_take(struct repair_buckets *buckets, uint64_t *bucket, uint8_t
 
 /* ---- rewrite ---- */
 
-/* What becomes of an extent. */
-enum edit { EDIT_KEEP, EDIT_DROP };
+/* What becomes of an extent. One that is moved comes back at another place of the key space. */
+enum edit { EDIT_KEEP, EDIT_DROP, EDIT_MOVE };
 /*
  * Asked for every final extent, from worker threads: it may change the extent (cut it, make it
  * clean) before it is kept. *is_changed is set when the leaf cannot stay as it is.
  */
 typedef enum edit (*edit_fn)(void *arg, struct bcfmt_extent *extent, bool *is_changed);
 
+typedef bcfmt_err (*emit_fn)(void *arg, const struct bcfmt_extent *extent);
+
 struct rewrite_params {
 	edit_fn edit; /* NULL: keep all */
 	void *edit_arg;
 	const struct bcfmt_uuid_entry *uuids; /* NULL: those of the set; n_uuids of the set */
+	/*
+	 * NULL, or what a leaf finally holds is asked for: merge gets its extents and calls emit for
+	 * what it is to hold, in the order of keys. It is called for leaves that touches() says.
+	 */
+	bool (*touches)(void *arg, const struct bcfmt_node_ref *ref);
+	bcfmt_err (*merge)(void *arg, struct bcfmt_tree *tree, const struct bcfmt_node_ref *ref,
+			   const struct bcfmt_extent *extents, size_t n_extents, emit_fn emit,
+			   void *emit_arg);
+	void *merge_arg;
 };
 
 /*
@@ -111,6 +130,18 @@ bcfmt_err rewrite_cache(struct bcfmt_repair_run *repair, const struct rewrite_pa
 /* The decisions that the plan asks for, as an edit; arg is the repair. */
 enum edit plan_edit(void *arg, struct bcfmt_extent *extent, bool *is_changed);
 
+/* ---- orders ---- */
+
+/* Of the run; NULL is fine. */
+void orders_free(struct orders *orders);
+/* They ask for new metadata; what they add to a rewrite is put into *params. */
+bool orders_want_rewrite(const struct orders *orders);
+void orders_fill(const struct bcfmt_repair_run *repair, struct rewrite_params *params);
+/* What they do to a superblock of member i of the backing devices. */
+void orders_super(const struct orders *orders, size_t backing, struct bcfmt_super *super);
+/* The problem may come of them. */
+bool orders_expect(const struct orders *orders, enum bcfmt_problem_id id);
+
 struct tables {
 	struct bcfmt_key uuid_bucket;
 	uint64_t prio_bucket;
@@ -121,11 +152,22 @@ bcfmt_err tables_write(struct bcfmt_repair_run *repair, struct repair_buckets *b
 /* Puts the entry where a kernel's search finds it and where nothing that is needed lies. */
 bcfmt_err journal_place(struct bcfmt_repair_run *repair, const struct bcfmt_jset *jset);
 
-/* Why a problem of a superblock cannot be repaired; static, NULL when it can. */
+/* Why a problem of a superblock cannot be repaired; borrowed, NULL when it can. */
 const char *super_why_left(const struct bcfmt_repair_run *repair,
 			   const struct bcfmt_problem *problem);
 /* Superblock changes that the plan has, to phase 2. */
 bcfmt_err supers_write(struct bcfmt_repair_run *repair, bool *is_written);
+
+/* Proposes the superblocks of members where they are bad; what is proposed goes to phase 2. */
+bcfmt_err supers_stage(struct bcfmt_repair_run *repair);
+void supers_free(struct bcfmt_repair_run *repair);
+/* Adds what is wrong with the superblocks that are replaced to the report. */
+bcfmt_err supers_report(struct bcfmt_repair_run *repair);
+/* All proposals were agreed to; *is_any: there are some. */
+bool supers_are_agreed(const struct bcfmt_repair_run *repair, bool *is_any);
+/* Why a superblock with this problem is not replaced; borrowed, NULL when it is. */
+const char *supers_why_left(const struct bcfmt_repair_run *repair,
+			    const struct bcfmt_problem *problem);
 
 /* Checks what lies in the overlays, and judges. */
 bcfmt_err rehearse_check(struct bcfmt_repair_run *repair);
