@@ -133,6 +133,7 @@ void bcfmt_repair_free(struct bcfmt_repair_run *repair)
 		for (unsigned int phase = BCFMT_REPAIR_PHASES; phase-- > 0;)
 			bcfmt_dev_free(repair->members[i].phase[phase]);
 	vec_free(&repair->items);
+	vec_free(&repair->room);
 	orders_free(repair->orders);
 	free(repair->members);
 	free(repair->tops);
