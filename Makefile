@@ -6,11 +6,12 @@
 ## make check            install what is missing, build, run the tests (no root needed for them)
 ## make check-sanitize   the same under AddressSanitizer and UndefinedBehaviorSanitizer
 ## make check-crash      every state a power cut could leave, from a log of real writes
+## make check-repair-cuts  power cuts in the repair of every image and case
 ## make check-image      metadata images of all fixtures and cases
 ## make check-faults     everything that can fail fails, at every call of every command
 ## make check-fields     every field of every structure of real caches changed, one at a time
 ## make check-kernel     real kernels in QEMU register what we made, and damage as foretold
-## make check-NAME       one ring: floors symbols man tools unit cases generated transcripts images
+## make check-NAME       one ring: floors symbols man tools unit cases repairs generated transcripts images
 ##                       image-sample super make bad-input crash-sample faults-sample fields-sample
 ##                       fuzz install
 ## make fuzz             libFuzzer with clang, TIME=300 seconds a target, JOBS=1 at once,
@@ -255,14 +256,15 @@ $(fuzzers): %: %.o $(fuzz_ar)
 
 # ---- tests, in rings --------------------------------------------------------------------
 # Each ring ends with "NAME: N passed, N failed"; check adds them up.
-rings := check-floors check-symbols check-man check-tools check-unit check-cases \
+rings := check-floors check-symbols check-man check-tools check-unit check-cases check-repairs \
          check-generated check-transcripts check-images check-image-sample check-super check-make \
-         check-bad-input check-crash-sample check-faults-sample check-fields-sample check-fuzz \
+         check-bad-input check-crash-sample check-repair-cuts-sample check-faults-sample check-fields-sample check-fuzz \
          check-install
 ring   = $(q)B='$(B)' tests/tools/ring $@
 jobs   = $(if $(findstring j,$(filter-out --%,$(MAKEFLAGS))),,-j$(shell nproc))
 
-.PHONY: deps demo bench fuzz check check-rings check-sanitize check-crash check-image check-faults \
+.PHONY: deps demo bench fuzz check check-rings check-sanitize check-crash check-repair-cuts \
+        check-image check-faults \
         check-fields check-kernel kernel-deps $(rings)
 deps:
 	@PKG_CONFIG='$(PKG_CONFIG)' tests/tools/deps check
@@ -317,6 +319,14 @@ check-unit: $(units)
 	$(ring) tests/tools/run-unit $(B)/logs $(units)
 check-cases: programs $(tools)
 	$(ring) tests/cases/run-cases
+# Every golden case repaired, and what comes of it.
+check-repairs: programs $(tools)
+	$(ring) tests/cases/run-repairs
+# Power cuts in all of these repairs take minutes; some of them are enough for every day.
+check-repair-cuts: programs $(tools) $(repair_cuts)
+	$(ring) tests/tools/check-repair-cuts $(repair_cuts)
+check-repair-cuts-sample: programs $(tools) $(repair_cuts)
+	$(ring) tests/tools/check-repair-cuts $(repair_cuts) --sample
 check-generated: programs $(tools)
 	$(ring) tests/tools/check-generated
 check-transcripts: programs $(tools)
