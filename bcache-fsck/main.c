@@ -197,7 +197,8 @@ int main(int argc, char **argv)
 		bits = fsck_explain(&options);
 	else if (options.undo)
 		bits = fsck_undo(&options);
-	else if (options.mode != FSCK_CHECK || options.verbose)
+	else if (options.mode != FSCK_CHECK || options.verbose || options.is_writeback ||
+		 options.is_adopt_auto || options.n_adoptions)
 		bits = fsck_repair(&options);
 	else
 		bits = check(&options);
