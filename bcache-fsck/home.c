@@ -458,11 +458,34 @@ static void tell_dry(struct home_work *work, size_t i)
 
 /* ---- from the beginning to the end ---- */
 
+/* Dirty data of backing devices that were not given stays where it is. */
+static int tell_absent(struct home_work *work)
+{
+	const struct bcfmt_verdict *verdict = bcfmt_repair_verdict(work->repair->run);
+	int bits = FSCK_CLEAN;
+
+	for (size_t i = 0; i < verdict->n_devices; i++) {
+		const struct bcfmt_verdict_device *device = &verdict->devices[i];
+		char uuid[BCFMT_UUID_TEXT_BYTES];
+
+		if (!device->has_entry || device->is_flash_only || device->member ||
+		    !(device->dirty_bytes + device->redirtied_bytes))
+			continue;
+		bcfmt_uuid_text(device->uuid, uuid);
+		cli_error(bcfmt_dev_name(set_of(work)->cache.dev),
+			  "%" PRIu64 " dirty bytes of inode %" PRIu32
+			  " stay here: give their backing device, uuid %s, along with the cache",
+			  device->dirty_bytes + device->redirtied_bytes, device->inode, uuid);
+		bits = FSCK_PROBLEMS_LEFT;
+	}
+	return bits;
+}
+
 static int run_members(struct home_work *work)
 {
 	struct repair *repair = work->repair;
 	const struct bcfmt_verdict *verdict = bcfmt_repair_verdict(repair->run);
-	int bits = FSCK_CLEAN;
+	int bits = tell_absent(work);
 	bool is_any = false;
 
 	for (size_t i = 0; i < work->n_members; i++) {
