@@ -127,6 +127,7 @@ unit_src := $(wildcard tests/unit/test_*.c tests/unit/*/test_*.c)
 kit_src  := $(wildcard tests/kit/*.c)
 tool_src := $(wildcard tests/tools/*.c)
 crash_src := $(wildcard tests/crash/*.c)
+repair_src := $(wildcard tests/repair/*.c)
 fields_src := $(wildcard tests/fields/*.c)
 faults_lib_src := tests/faults/preload.c
 faults_src := $(filter-out $(faults_lib_src),$(wildcard tests/faults/*.c))
@@ -137,13 +138,14 @@ fuzz_kit := $(filter-out $(fuzz_src) $(fuzz_run),$(wildcard tests/fuzz/*.c))
 
 obj       = $(patsubst %.c,$(B)/%.o,$(1))
 all_src   = $(lib_src) $(cli_src) $(foreach p,$(programs),$($(p)_src)) $(unit_src) $(kit_src) $(tool_src) \
-            $(crash_src) $(fields_src) $(faults_src) $(fuzz_src) $(fuzz_run) $(fuzz_kit)
+            $(crash_src) $(repair_src) $(fields_src) $(faults_src) $(fuzz_src) $(fuzz_run) $(fuzz_kit)
 progs     = $(foreach p,$(programs),$(B)/$(p)/$(p))
 bash_completions = $(addsuffix .bash,$(progs))
 units     = $(unit_src:%.c=$(B)/%)
 tools     = $(tool_src:%.c=$(B)/%)
 replays   = $(fuzz_src:tests/fuzz/fuzz_%.c=$(B)/tests/fuzz/replay_%)
 crash_log = $(B)/tests/crash/crash_log
+repair_cuts = $(B)/tests/repair/repair_cuts
 field_sweep = $(B)/tests/fields/field_sweep
 sweep     = $(B)/tests/faults/sweep
 faults_so = $(B)/tests/faults/faults.so
@@ -155,7 +157,7 @@ fuzzers   = $(fuzz_src:%.c=$(B)/%)
 all: lib programs
 lib: $(B)/libbcfmt.a $(B)/libbcfmt.so.$(VERSION) $(B)/libbcfmt.pc
 programs: $(progs) $(bash_completions)
-test-programs: $(units) $(tools) $(crash_log) $(field_sweep) $(sweep) $(faults_so) $(replays)
+test-programs: $(units) $(tools) $(crash_log) $(repair_cuts) $(field_sweep) $(sweep) $(faults_so) $(replays)
 FORCE:
 
 # Each is rewritten only when its text changes: a new flag compiles everything again, a source
@@ -181,7 +183,7 @@ $(B)/%.o: %.c $(B)/settings
 	@mkdir -p $(@D)
 	$(call say,CC)$(compile) -MMD -MP -c -o $@ $<
 $(call obj,$(unit_src) $(kit_src)): private own_cpp += -Itests $(unit_c)
-$(call obj,$(tool_src) $(crash_src) $(fields_src) $(faults_src) $(fuzz_src) $(fuzz_run) $(fuzz_kit)): private own_cpp += -Itests
+$(call obj,$(tool_src) $(crash_src) $(repair_src) $(fields_src) $(faults_src) $(fuzz_src) $(fuzz_run) $(fuzz_kit)): private own_cpp += -Itests
 
 $(B)/libbcfmt.a: $(call obj,$(lib_src)) $(B)/sources
 	$(call say,AR)rm -f $@ && $(AR) rcs $@ $(filter %.o,$^)
@@ -214,6 +216,8 @@ $(tools): $(B)/%: $(B)/%.o $(B)/libkit.a $(B)/libcli.a $(B)/libbcfmt.a
 	$(call say,LD)$(link) -o $@ $^ $(libs)
 
 $(crash_log): $(call obj,$(crash_src)) $(B)/libkit.a $(B)/libcli.a $(B)/libbcfmt.a $(B)/sources
+	$(call say,LD)$(link) -o $@ $(filter %.o %.a,$^) $(libs)
+$(repair_cuts): $(call obj,$(repair_src)) $(B)/libkit.a $(B)/libcli.a $(B)/libbcfmt.a $(B)/sources
 	$(call say,LD)$(link) -o $@ $(filter %.o %.a,$^) $(libs)
 # Goes into a guest that has no libraries; so it stays without sanitizers.
 $(guest_io): $(guest_src) $(B)/settings

@@ -72,6 +72,40 @@ static void print_plan(struct repair *repair)
 	}
 }
 
+static void print_field(struct repair *repair, const char *device,
+			const struct bcfmt_repair_field *field)
+{
+	if (!bcfmt_out_is_json(repair->out)) {
+		bcfmt_out_line(repair->out, "%s: new %s%s: %s", device, field->name,
+			       field->is_guess ? " (a guess)" : "", field->text);
+		return;
+	}
+	bcfmt_row_begin(repair->out, "superblock_field");
+	bcfmt_row_text(repair->out, "device", device);
+	bcfmt_row_text(repair->out, "field", field->name);
+	bcfmt_row_bool(repair->out, "guess", field->is_guess);
+	bcfmt_row_text(repair->out, "evidence", field->text);
+	bcfmt_row_end(repair->out);
+}
+
+/* What it is that consent is asked for. */
+static void print_superblocks(struct repair *repair)
+{
+	for (size_t i = 0; i < repair->devices.n; i++) {
+		const char *device = bcfmt_dev_name(repair->devices.devs[i]);
+		const char *proof = bcfmt_repair_super_proof(repair->run, i);
+
+		for (size_t k = 0; k < bcfmt_repair_super_fields(repair->run, i); k++) {
+			struct bcfmt_repair_field field =
+				bcfmt_repair_super_field(repair->run, i, k);
+
+			print_field(repair, device, &field);
+		}
+		if (proof && *proof && !bcfmt_out_is_json(repair->out))
+			bcfmt_out_line(repair->out, "%s: new superblock: %s", device, proof);
+	}
+}
+
 /* ---- consent ---- */
 
 /* An answer to a question, or 'q' at the end of the input. */
@@ -380,6 +414,7 @@ static int run_checked(struct repair *repair)
 	bcfmt_render_header(repair->out, repair->options->program,
 			    repair->options->mode == FSCK_CHECK ? "check" : "repair", found.set);
 	fsck_print_check(repair->out, repair->options, &found);
+	print_superblocks(repair);
 	fflush(stdout);
 	err = take_lost(repair);
 	bits = err ? repair_told(repair, err, "nothing is written") : work(repair);

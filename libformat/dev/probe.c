@@ -6,22 +6,25 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/checked.h"
+#include "base/tmpfile.h"
 #include "dev/dev_impl.h"
+#include "dev/probe.h"
 #include "dev/topology.h"
 
 /* Finds of a device are few; a hostile one must end too. */
 #define FINDS_MAX 256u
 
-static bcfmt_err fail(struct bcfmt_dev *dev, const char *what)
+static bcfmt_err fail(struct bcfmt_ctx *ctx, const char *name, const char *what)
 {
 	bool is_memory = errno == ENOMEM;
 
-	return bcfmt_fail(dev->ctx, is_memory ? BCFMT_E_NOMEM : BCFMT_E_IO,
-			  "%s: libblkid cannot %s%s", dev->name, what,
-			  is_memory ? ": out of memory" : "");
+	return bcfmt_fail(ctx, is_memory ? BCFMT_E_NOMEM : BCFMT_E_IO, "%s: libblkid cannot %s%s",
+			  name, what, is_memory ? ": out of memory" : "");
 }
 
 /* The descriptor is borrowed by the probe. */
@@ -39,7 +42,7 @@ static bcfmt_err new_probe(struct bcfmt_dev *dev, blkid_probe *out)
 		return BCFMT_OK;
 	blkid_free_probe(*out);
 	*out = NULL;
-	return fail(dev, "read it");
+	return fail(dev->ctx, dev->name, "read it");
 }
 
 static void take_text(blkid_probe probe, const char *name, char *out, size_t out_bytes)
@@ -94,18 +97,13 @@ static void enable(blkid_probe probe)
 	blkid_probe_set_partitions_flags(probe, BLKID_PARTS_MAGIC | BLKID_PARTS_FORCE_GPT);
 }
 
-bcfmt_err bcfmt_dev_signatures(struct bcfmt_dev *dev,
-			       struct bcfmt_signature out[BCFMT_SIGNATURES_MAX], size_t *n)
+/* All finds of a probe, which is told what it cannot do. */
+static bcfmt_err run_probe(struct bcfmt_ctx *ctx, const char *name, blkid_probe probe,
+			   struct bcfmt_signature out[BCFMT_SIGNATURES_MAX], size_t *n)
 {
 	struct bcfmt_signature found;
-	blkid_probe probe;
-	bcfmt_err err;
 	int result = 0;
 
-	*n = 0;
-	err = new_probe(dev, &probe);
-	if (err)
-		return err;
 	enable(probe);
 	for (unsigned int i = 0; i < FINDS_MAX && *n < BCFMT_SIGNATURES_MAX; i++) {
 		errno = 0;
@@ -120,9 +118,48 @@ bcfmt_err bcfmt_dev_signatures(struct bcfmt_dev *dev,
 		    !blkid_probe_hide_range(probe, found.offset_bytes, found.magic_bytes))
 			blkid_probe_step_back(probe);
 	}
-	if (result < 0)
-		err = fail(dev, "look for signatures");
+	return result < 0 ? fail(ctx, name, "look for signatures") : BCFMT_OK;
+}
+
+bcfmt_err bcfmt_dev_signatures(struct bcfmt_dev *dev,
+			       struct bcfmt_signature out[BCFMT_SIGNATURES_MAX], size_t *n)
+{
+	blkid_probe probe;
+	bcfmt_err err;
+
+	*n = 0;
+	err = new_probe(dev, &probe);
+	if (err)
+		return err;
+	err = run_probe(dev->ctx, dev->name, probe, out, n);
 	blkid_free_probe(probe);
+	return err;
+}
+
+bcfmt_err probe_bytes(struct bcfmt_ctx *ctx, const char *name, const void *bytes, size_t len_bytes,
+		      uint64_t total_bytes, struct bcfmt_signature out[BCFMT_SIGNATURES_MAX],
+		      size_t *n)
+{
+	int fd = memfd_create("bcfmt-probe", MFD_CLOEXEC);
+	blkid_probe probe = NULL;
+	bcfmt_err err;
+
+	*n = 0;
+	if (fd < 0)
+		return bcfmt_fail(ctx, BCFMT_E_SYSTEM, "%s: no file in memory to look into", name);
+	err = tmpfile_write(ctx, fd, 0, bytes, len_bytes);
+	if (!err && ftruncate(fd, (off_t)min_u64(max_u64(total_bytes, len_bytes), INT64_MAX)))
+		err = bcfmt_fail(ctx, BCFMT_E_SYSTEM, "%s: no file in memory to look into", name);
+	errno = 0;
+	if (!err) {
+		probe = blkid_new_probe();
+		if (!probe || blkid_probe_set_device(probe, fd, 0, 0))
+			err = fail(ctx, name, "read it");
+	}
+	if (!err)
+		err = run_probe(ctx, name, probe, out, n);
+	blkid_free_probe(probe);
+	close(fd);
 	return err;
 }
 
@@ -150,7 +187,7 @@ bcfmt_err bcfmt_dev_topology(struct bcfmt_dev *dev, struct bcfmt_topology *out)
 		return err;
 	if (fstat(file_dev_fd(dev), &st)) {
 		blkid_free_probe(probe);
-		return fail(dev, "read it");
+		return fail(dev->ctx, dev->name, "read it");
 	}
 	out->is_block_device = S_ISBLK(st.st_mode);
 	if (!out->is_block_device) {

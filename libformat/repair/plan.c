@@ -137,6 +137,18 @@ bool plan_is_agreed(const struct bcfmt_repair_run *repair, enum bcfmt_problem_id
 	return false;
 }
 
+void plan_leave_all(struct bcfmt_repair_run *repair, const char *why)
+{
+	for (size_t i = 0; i < repair->items.n; i++) {
+		struct bcfmt_plan_item *item = item_at(repair, i);
+
+		if (item->state != BCFMT_PLAN_AGREED)
+			continue;
+		item->state = BCFMT_PLAN_LEFT;
+		item->why = why;
+	}
+}
+
 /* Whether items of the metadata of the cache are agreed to, and whether some are not. */
 static void sum_up(const struct bcfmt_repair_run *repair, bool *is_wanted, bool *is_blocked)
 {

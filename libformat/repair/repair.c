@@ -95,12 +95,16 @@ bcfmt_err bcfmt_repair_open(struct bcfmt_ctx *ctx, struct bcfmt_dev *const *devs
 	if (!err)
 		err = put_overlays(repair, devs);
 	if (!err)
+		err = supers_stage(repair);
+	if (!err)
 		err = open_history(repair);
 	if (!err)
 		err = bcfmt_report_new(ctx, &repair->report);
 	if (!err)
 		err = bcfmt_check_run(repair->set, &repair->params.check, repair->report,
 				      &repair->verdict, repair->stats, &repair->n_stats);
+	if (!err)
+		err = supers_report(repair);
 	if (!err) {
 		bcfmt_report_finish(repair->report);
 		err = plan_make(repair);
@@ -123,6 +127,7 @@ void bcfmt_repair_free(struct bcfmt_repair_run *repair)
 	bcfmt_verdict_clear(&repair->verdict);
 	bcfmt_report_free(repair->report);
 	bcfmt_set_free(repair->set);
+	supers_free(repair);
 	for (size_t i = 0; i < repair->n_members; i++)
 		for (unsigned int phase = BCFMT_REPAIR_PHASES; phase-- > 0;)
 			bcfmt_dev_free(repair->members[i].phase[phase]);
@@ -145,10 +150,17 @@ struct repair_member *repair_cache(struct bcfmt_repair_run *repair)
 bcfmt_err bcfmt_repair_rehearse(struct bcfmt_repair_run *repair, enum bcfmt_rehearsal *result)
 {
 	struct rewrite_params rewrite = { .edit = plan_edit, .edit_arg = repair };
-	bool is_written = false, is_wanted = plan_wants_rewrite(repair);
+	bool is_written = false, is_wanted;
 	bcfmt_err err = BCFMT_OK;
 
 	repair->result = BCFMT_REHEARSAL_REJECTED;
+	/* All else is seen through the proposed superblocks. */
+	if (!supers_are_agreed(repair, &is_written)) {
+		plan_leave_all(repair, "done only together with all superblocks");
+		*result = repair->result = BCFMT_REHEARSAL_NOTHING;
+		return BCFMT_OK;
+	}
+	is_wanted = plan_wants_rewrite(repair);
 	if (repair->orders)
 		orders_fill(repair, &rewrite);
 	if (is_wanted || orders_want_rewrite(repair->orders)) {

@@ -19,6 +19,7 @@ enum repair_phase { PHASE_BUCKETS, PHASE_JOURNAL, PHASE_SUPERS };
 struct repair_member {
 	struct bcfmt_dev *dev; /* borrowed */
 	struct bcfmt_dev *phase[BCFMT_REPAIR_PHASES];
+	struct super_proposal *proposal; /* of a superblock that is bad, else NULL */
 };
 
 struct bcfmt_repair_run {
@@ -29,7 +30,8 @@ struct bcfmt_repair_run {
 	struct bcfmt_dev **tops; /* the last overlay of each */
 	size_t n_members;
 
-	struct bcfmt_set *set;
+	struct bcfmt_report *report_supers; /* with the bad superblocks as they are, else NULL */
+	struct bcfmt_set *set; /* with the proposed ones */
 	struct bcfmt_report *report;
 	struct bcfmt_verdict verdict;
 	struct bcfmt_pass_stat stats[BCFMT_PASSES_MAX];
@@ -54,6 +56,8 @@ bool plan_is_agreed(const struct bcfmt_repair_run *repair, enum bcfmt_problem_id
  * something that comes along with it was not agreed to, those that were become LEFT.
  */
 bool plan_wants_rewrite(struct bcfmt_repair_run *repair);
+/* Nothing of what was agreed to is done. */
+void plan_leave_all(struct bcfmt_repair_run *repair, const char *why);
 
 /* Why the plan, as it was agreed to, lets no metadata be written; NULL when it does. */
 const char *plan_why_no_rewrite(const struct bcfmt_repair_run *repair);
@@ -148,11 +152,22 @@ bcfmt_err tables_write(struct bcfmt_repair_run *repair, struct repair_buckets *b
 /* Puts the entry where a kernel's search finds it and where nothing that is needed lies. */
 bcfmt_err journal_place(struct bcfmt_repair_run *repair, const struct bcfmt_jset *jset);
 
-/* Why a problem of a superblock cannot be repaired; static, NULL when it can. */
+/* Why a problem of a superblock cannot be repaired; borrowed, NULL when it can. */
 const char *super_why_left(const struct bcfmt_repair_run *repair,
 			   const struct bcfmt_problem *problem);
 /* Superblock changes that the plan has, to phase 2. */
 bcfmt_err supers_write(struct bcfmt_repair_run *repair, bool *is_written);
+
+/* Proposes the superblocks of members where they are bad; what is proposed goes to phase 2. */
+bcfmt_err supers_stage(struct bcfmt_repair_run *repair);
+void supers_free(struct bcfmt_repair_run *repair);
+/* Adds what is wrong with the superblocks that are replaced to the report. */
+bcfmt_err supers_report(struct bcfmt_repair_run *repair);
+/* All proposals were agreed to; *is_any: there are some. */
+bool supers_are_agreed(const struct bcfmt_repair_run *repair, bool *is_any);
+/* Why a superblock with this problem is not replaced; borrowed, NULL when it is. */
+const char *supers_why_left(const struct bcfmt_repair_run *repair,
+			    const struct bcfmt_problem *problem);
 
 /* Checks what lies in the overlays, and judges. */
 bcfmt_err rehearse_check(struct bcfmt_repair_run *repair);

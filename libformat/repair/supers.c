@@ -12,14 +12,13 @@
 const char *super_why_left(const struct bcfmt_repair_run *repair,
 			   const struct bcfmt_problem *problem)
 {
-	(void)repair;
 	switch (problem->id) {
 	case BCFMT_P_BACKING_CLEAN_DIRTY:
 	case BCFMT_P_SUPER_BAD_REPLACEMENT:
 	case BCFMT_P_SUPER_BAD_CACHE_MODE:
 		return NULL;
 	default:
-		return "what the superblock has to say is not proved";
+		return supers_why_left(repair, problem);
 	}
 }
 

@@ -47,7 +47,7 @@ struct bcfmt_plan_item {
 	const struct bcfmt_problem *problem;
 	uint64_t findings;
 	enum bcfmt_plan_state state;
-	const char *why; /* static; of an item that is LEFT */
+	const char *why; /* of an item that is LEFT; borrowed from the repair */
 };
 
 /* What the rehearsal came to. */
@@ -105,6 +105,25 @@ BCFMT_API struct bcfmt_dev *bcfmt_repair_device(const struct bcfmt_repair_run *r
 BCFMT_API size_t bcfmt_repair_items(const struct bcfmt_repair_run *repair);
 BCFMT_API const struct bcfmt_plan_item *bcfmt_repair_item(const struct bcfmt_repair_run *repair,
 							  size_t i);
+
+/* A field of a superblock that is proposed anew. */
+struct bcfmt_repair_field {
+	const char *name;
+	const char *text; /* what it was derived from */
+	bool is_guess;    /* nothing proves it */
+};
+/*
+ * Superblocks that no kernel takes are proposed anew, from the journal, nodes and prio sets, from
+ * the other devices of the set, from file systems that libblkid finds. open() checks the set with
+ * them; they are written when all problems of all of them were agreed to, else nothing is. Fields
+ * that change on device i, as given to open(); 0: its superblock stays.
+ */
+BCFMT_API size_t bcfmt_repair_super_fields(const struct bcfmt_repair_run *repair, size_t i);
+/* Field k of them; borrowed. */
+BCFMT_API struct bcfmt_repair_field
+bcfmt_repair_super_field(const struct bcfmt_repair_run *repair, size_t i, size_t k);
+/* What confirms the whole, "" for nothing; NULL when the superblock stays. */
+BCFMT_API const char *bcfmt_repair_super_proof(const struct bcfmt_repair_run *repair, size_t i);
 
 /* Says yes or no to item i. E_ARG for one that is LEFT. */
 BCFMT_API bcfmt_err bcfmt_repair_agree(struct bcfmt_repair_run *repair, size_t i, bool is_agreed);
