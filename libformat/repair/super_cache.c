@@ -251,7 +251,7 @@ static void take_set_uuid(struct search *search, const struct sight *sight)
 		       "first half: magic of %llu %s; second half: %s", (unsigned long long)n_seen,
 		       seen,
 		       p->is_ours ? "as it is, which only backing devices could prove"
-				  : "made up, backing devices will not attach");
+				  : "made up, devices that are not given will not attach");
 	for (; partner_super(search->partners, search->n_partners, true, &index, &partner) ==
 	       BCFMT_OK;
 	     index++) {
