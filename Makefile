@@ -16,6 +16,8 @@
 ## make fuzz             libFuzzer with clang, TIME=300 seconds a target, JOBS=1 at once,
 ##                       TARGETS="super jset ...", corpus in build/corpus
 ## make fuzz-merge       takes what that found into tests/fuzz/corpus
+## make bench            times beside cache_check, reading alone, zstd; fails when a goal is missed;
+##                       BENCH_MILLIONS="1 10 40" BENCH_EXTENT=4k
 ## make coverage         lines of the library that the fuzz inputs reach, by folder
 ## make lib, programs    only these
 ## make deps             install what is missing, nothing else
@@ -127,6 +129,8 @@ unit_src := $(wildcard tests/unit/test_*.c tests/unit/*/test_*.c)
 kit_src  := $(wildcard tests/kit/*.c)
 tool_src := $(wildcard tests/tools/*.c)
 crash_src := $(wildcard tests/crash/*.c)
+bench_src := $(wildcard tests/bench/*.c)
+repair_src := $(wildcard tests/repair/*.c)
 fields_src := $(wildcard tests/fields/*.c)
 faults_lib_src := tests/faults/preload.c
 faults_src := $(filter-out $(faults_lib_src),$(wildcard tests/faults/*.c))
@@ -137,13 +141,15 @@ fuzz_kit := $(filter-out $(fuzz_src) $(fuzz_run),$(wildcard tests/fuzz/*.c))
 
 obj       = $(patsubst %.c,$(B)/%.o,$(1))
 all_src   = $(lib_src) $(cli_src) $(foreach p,$(programs),$($(p)_src)) $(unit_src) $(kit_src) $(tool_src) \
-            $(crash_src) $(fields_src) $(faults_src) $(fuzz_src) $(fuzz_run) $(fuzz_kit)
+            $(crash_src) $(bench_src) $(repair_src) $(fields_src) $(faults_src) $(fuzz_src) $(fuzz_run) $(fuzz_kit)
 progs     = $(foreach p,$(programs),$(B)/$(p)/$(p))
 bash_completions = $(addsuffix .bash,$(progs))
 units     = $(unit_src:%.c=$(B)/%)
 tools     = $(tool_src:%.c=$(B)/%)
+benches   = $(bench_src:%.c=$(B)/%)
 replays   = $(fuzz_src:tests/fuzz/fuzz_%.c=$(B)/tests/fuzz/replay_%)
 crash_log = $(B)/tests/crash/crash_log
+repair_cuts = $(B)/tests/repair/repair_cuts
 field_sweep = $(B)/tests/fields/field_sweep
 sweep     = $(B)/tests/faults/sweep
 faults_so = $(B)/tests/faults/faults.so
@@ -155,7 +161,7 @@ fuzzers   = $(fuzz_src:%.c=$(B)/%)
 all: lib programs
 lib: $(B)/libbcfmt.a $(B)/libbcfmt.so.$(VERSION) $(B)/libbcfmt.pc
 programs: $(progs) $(bash_completions)
-test-programs: $(units) $(tools) $(crash_log) $(field_sweep) $(sweep) $(faults_so) $(replays)
+test-programs: $(units) $(tools) $(benches) $(crash_log) $(repair_cuts) $(field_sweep) $(sweep) $(faults_so) $(replays)
 FORCE:
 
 # Each is rewritten only when its text changes: a new flag compiles everything again, a source
@@ -181,7 +187,7 @@ $(B)/%.o: %.c $(B)/settings
 	@mkdir -p $(@D)
 	$(call say,CC)$(compile) -MMD -MP -c -o $@ $<
 $(call obj,$(unit_src) $(kit_src)): private own_cpp += -Itests $(unit_c)
-$(call obj,$(tool_src) $(crash_src) $(fields_src) $(faults_src) $(fuzz_src) $(fuzz_run) $(fuzz_kit)): private own_cpp += -Itests
+$(call obj,$(tool_src) $(crash_src) $(bench_src) $(repair_src) $(fields_src) $(faults_src) $(fuzz_src) $(fuzz_run) $(fuzz_kit)): private own_cpp += -Itests
 
 $(B)/libbcfmt.a: $(call obj,$(lib_src)) $(B)/sources
 	$(call say,AR)rm -f $@ && $(AR) rcs $@ $(filter %.o,$^)
@@ -210,10 +216,12 @@ $(B)/libkit.a: $(call obj,$(kit_src)) $(B)/sources
 	$(call say,AR)rm -f $@ && $(AR) rcs $@ $(filter %.o,$^)
 $(units): $(B)/%: $(B)/%.o $(B)/libkit.a $(B)/libcli.a $(B)/libbcfmt.a
 	$(call say,LD)$(link) -o $@ $^ $(unit_l) $(libs)
-$(tools): $(B)/%: $(B)/%.o $(B)/libkit.a $(B)/libcli.a $(B)/libbcfmt.a
+$(tools) $(benches): $(B)/%: $(B)/%.o $(B)/libkit.a $(B)/libcli.a $(B)/libbcfmt.a
 	$(call say,LD)$(link) -o $@ $^ $(libs)
 
 $(crash_log): $(call obj,$(crash_src)) $(B)/libkit.a $(B)/libcli.a $(B)/libbcfmt.a $(B)/sources
+	$(call say,LD)$(link) -o $@ $(filter %.o %.a,$^) $(libs)
+$(repair_cuts): $(call obj,$(repair_src)) $(B)/libkit.a $(B)/libcli.a $(B)/libbcfmt.a $(B)/sources
 	$(call say,LD)$(link) -o $@ $(filter %.o %.a,$^) $(libs)
 # Goes into a guest that has no libraries; so it stays without sanitizers.
 $(guest_io): $(guest_src) $(B)/settings
@@ -255,7 +263,7 @@ rings := check-floors check-symbols check-man check-tools check-unit check-cases
 ring   = $(q)B='$(B)' tests/tools/ring $@
 jobs   = $(if $(findstring j,$(filter-out --%,$(MAKEFLAGS))),,-j$(shell nproc))
 
-.PHONY: deps demo fuzz check check-rings check-sanitize check-crash check-image check-faults \
+.PHONY: deps demo bench fuzz check check-rings check-sanitize check-crash check-image check-faults \
         check-fields check-kernel kernel-deps $(rings)
 deps:
 	@PKG_CONFIG='$(PKG_CONFIG)' tests/tools/deps check
@@ -263,6 +271,12 @@ demo:
 	@PKG_CONFIG='$(PKG_CONFIG)' tests/tools/deps demo
 	@$(MAKE) $(jobs) programs
 	@tests/tools/demo $(B)
+# Some minutes for 40 million, and 8 GB in TMPDIR. No part of check: figures differ by machine.
+export BENCH_MILLIONS BENCH_EXTENT
+bench:
+	@PKG_CONFIG='$(PKG_CONFIG)' tests/tools/deps bench
+	@$(MAKE) $(jobs) programs $(benches) $(tools)
+	@tests/bench/run-bench $(B)
 # Until a crash or an interrupt.
 TIME    ?= 300
 TARGETS ?= $(fuzz_src:tests/fuzz/fuzz_%.c=%)

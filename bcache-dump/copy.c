@@ -9,9 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* A range of this length is read to its end, however much of it fails. */
-#define SALVAGE_WHOLE_SECTORS 504u
-#define CHUNK_BYTES	      (COPY_CHUNK_SECTORS * BCFMT_SECTOR_BYTES)
+#define CHUNK_BYTES (COPY_CHUNK_SECTORS * BCFMT_SECTOR_BYTES)
 
 bcfmt_err copy_init(struct copy *copy, const struct copy_params *params)
 {
@@ -19,8 +17,9 @@ bcfmt_err copy_init(struct copy *copy, const struct copy_params *params)
 	copy->params = *params;
 	copy->buf = malloc(CHUNK_BYTES);
 	copy->state = malloc(COPY_CHUNK_SECTORS);
+	copy->bad = malloc(COPY_CHUNK_SECTORS);
 	copy->pieces = calloc(COPY_CHUNK_SECTORS, sizeof(*copy->pieces));
-	if (copy->buf && copy->state && copy->pieces)
+	if (copy->buf && copy->state && copy->bad && copy->pieces)
 		return BCFMT_OK;
 	return bcfmt_fail(params->ctx, BCFMT_E_NOMEM, "out of memory");
 }
@@ -29,6 +28,7 @@ void copy_clear(struct copy *copy)
 {
 	free(copy->buf);
 	free(copy->state);
+	free(copy->bad);
 	free(copy->pieces);
 }
 
@@ -39,56 +39,20 @@ static uint64_t chunk_sectors(const struct copy *copy)
 	return left < COPY_CHUNK_SECTORS ? left : COPY_CHUNK_SECTORS;
 }
 
-static bcfmt_err salvage(struct copy *copy, struct bcfmt_dev *dev, uint64_t dev_sector,
-			 uint32_t first, uint32_t end, struct bcfmt_bad_read *bad)
-{
-	memset(bad, 0, sizeof(*bad));
-	if (bcfmt_ctx_is_cancelled(copy->params.ctx))
-		return BCFMT_E_CANCELLED;
-	return bcfmt_dev_read_salvage(dev, dev_sector * BCFMT_SECTOR_BYTES,
-				      copy->buf + (size_t)first * BCFMT_SECTOR_BYTES,
-				      (size_t)(end - first) * BCFMT_SECTOR_BYTES, bad);
-}
-
-/*
- * Reads sectors first..end of the chunk from dev and marks in state what cannot be read. A reader
- * that met bad sectors tells only the first and how many, and gives up a long range after a while:
- * mostly they lie together, which one more read proves; else they are found by halving.
- */
+/* Reads sectors first..end of the chunk from dev and marks in state what cannot be read. */
 static bcfmt_err read_part(struct copy *copy, struct bcfmt_dev *dev, uint64_t dev_sector,
 			   uint32_t first, uint32_t end, enum lost_why why)
 {
-	struct bcfmt_bad_read bad, behind = { 0, 0 };
-	uint32_t middle;
 	bcfmt_err err;
 
 	if (first >= end)
 		return BCFMT_OK;
-	err = salvage(copy, dev, dev_sector, first, end, &bad);
-	if (err || !bad.sectors)
-		return err;
-	/* What comes before the first bad one is here. */
-	if (bad.first_sector > dev_sector && bad.first_sector - dev_sector < end - first) {
-		first += (uint32_t)(bad.first_sector - dev_sector);
-		dev_sector = bad.first_sector;
-	}
-	if (bad.sectors < end - first) {
-		uint32_t after = first + (uint32_t)bad.sectors;
-
-		err = salvage(copy, dev, dev_sector + bad.sectors, after, end, &behind);
-		if (err)
-			return err;
-		if (!behind.sectors)
-			end = after;
-	}
-	if (!behind.sectors && end - first <= SALVAGE_WHOLE_SECTORS) {
-		memset(copy->state + first, (int)why, end - first);
-		return BCFMT_OK;
-	}
-	middle = first + (end - first) / 2;
-	err = read_part(copy, dev, dev_sector, first, middle, why);
-	if (!err)
-		err = read_part(copy, dev, dev_sector + (middle - first), middle, end, why);
+	err = bcfmt_dev_read_marked(dev, dev_sector * BCFMT_SECTOR_BYTES,
+				    copy->buf + (size_t)first * BCFMT_SECTOR_BYTES,
+				    (size_t)(end - first) * BCFMT_SECTOR_BYTES, copy->bad + first);
+	for (uint32_t i = first; i < end && !err; i++)
+		if (copy->bad[i])
+			copy->state[i] = (uint8_t)why;
 	return err;
 }
 

@@ -32,6 +32,7 @@ struct copy {
 	struct copy_params params;
 	uint8_t *buf;	/* the chunk */
 	uint8_t *state; /* one enum lost_why a sector of the chunk */
+	uint8_t *bad;	/* a byte a sector: the last read of it failed */
 	struct copy_piece *pieces;
 	size_t n_pieces;
 	uint64_t start_sector;	  /* of the chunk */

@@ -48,6 +48,25 @@ bcfmt_err check_report(struct check *ck, enum bcfmt_problem_id id, const struct 
 	return bcfmt_report_add(ck->report, id, where, n_args, args);
 }
 
+bcfmt_err check_loss(struct check *ck, enum bcfmt_loss kind, uint32_t inode, uint64_t start_sector,
+		     uint64_t end_sector)
+{
+	if (!ck->verdict->losses)
+		return BCFMT_OK;
+	return bcfmt_losses_add(ck->verdict->losses, kind,
+				(struct bcfmt_pos){ inode, start_sector },
+				(struct bcfmt_pos){ inode, end_sector });
+}
+
+bcfmt_err check_loss_key(struct check *ck, enum bcfmt_loss kind, const struct bcfmt_key *key)
+{
+	uint64_t sectors = bcfmt_key_sectors(key), end = bcfmt_key_end_sector(key);
+
+	if (end > BCFMT_KEY_MAX_OFFSET)
+		return BCFMT_OK;
+	return check_loss(ck, kind, bcfmt_key_inode(key), end > sectors ? end - sectors : 0, end);
+}
+
 struct bcfmt_where check_where(const struct check *ck, const char *structure)
 {
 	struct bcfmt_where where = BCFMT_WHERE_INIT;
@@ -170,6 +189,7 @@ bcfmt_err bcfmt_check_run(struct bcfmt_set *set, const struct bcfmt_check_params
 void bcfmt_verdict_clear(struct bcfmt_verdict *verdict)
 {
 	free(verdict->devices);
+	bcfmt_losses_free(verdict->losses);
 	for (size_t i = 0; i < verdict->n_predictions; i++)
 		predict_clear(&verdict->predictions[i]);
 	free(verdict->predictions);

@@ -6,6 +6,7 @@
 #include <pthread.h>
 
 #include <bcfmt/check.h>
+#include <bcfmt/loss.h>
 #include <bcfmt/tree.h>
 
 #include "check/used.h"
@@ -13,6 +14,8 @@
 /* What the extents of one inode add up to. */
 struct inode_use {
 	uint64_t dirty_sectors;
+	uint64_t dirty_begin_sector; /* of the first dirty extent, and where the last one ends */
+	uint64_t dirty_end_sector;
 	uint64_t redirtied_sectors;
 	uint64_t clean_sectors;
 	uint64_t lost_sectors;
@@ -55,6 +58,12 @@ struct check {
 #define CHECK_REPORT_PLAIN(ck, id, where) check_report(ck, BCFMT_P_##id, where, 0, NULL)
 bcfmt_err check_report(struct check *ck, enum bcfmt_problem_id id, const struct bcfmt_where *where,
 		       size_t n_args, const struct bcfmt_arg *args);
+
+/* These sectors of an inode are lost or doubtful. Nothing at level quick. */
+bcfmt_err check_loss(struct check *ck, enum bcfmt_loss kind, uint32_t inode, uint64_t start_sector,
+		     uint64_t end_sector);
+/* The same of what a key covers, which may be any nonsense. */
+bcfmt_err check_loss_key(struct check *ck, enum bcfmt_loss kind, const struct bcfmt_key *key);
 
 /* A place on the cache device. */
 struct bcfmt_where check_where(const struct check *ck, const char *structure);

@@ -37,6 +37,11 @@ static void flush_sum(struct leaf_check *lc)
 		return;
 	pthread_mutex_lock(&ck->lock);
 	use = lc->inode < ck->set->n_uuids ? &ck->inodes[lc->inode] : &ck->beyond;
+	if (lc->sum.dirty_sectors) {
+		if (!use->dirty_sectors || lc->sum.dirty_begin_sector < use->dirty_begin_sector)
+			use->dirty_begin_sector = lc->sum.dirty_begin_sector;
+		use->dirty_end_sector = max_u64(use->dirty_end_sector, lc->sum.dirty_end_sector);
+	}
 	use->dirty_sectors += lc->sum.dirty_sectors;
 	use->redirtied_sectors += lc->sum.redirtied_sectors;
 	use->clean_sectors += lc->sum.clean_sectors;
@@ -142,8 +147,7 @@ static bcfmt_err report_bounds(struct leaf_check *lc, const struct bcfmt_extent 
 				    BCFMT_TEXT("text", extent_text(text, extent)),
 				    BCFMT_U64("end", lc->end_sector));
 	return CHECK_REPORT(lc->ck, EXTENT_BEFORE_DATA, where_of(lc, extent),
-			    BCFMT_TEXT("kind", kind),
-			    BCFMT_TEXT("text", extent_text(text, extent)),
+			    BCFMT_TEXT("kind", kind), BCFMT_TEXT("text", extent_text(text, extent)),
 			    BCFMT_U64("offset", lc->begin_sector));
 }
 
@@ -158,6 +162,11 @@ static bool is_in_metadata(struct leaf_check *lc, const struct bcfmt_extent *ext
 	if (!(use & BCFMT_USE_METADATA))
 		return false;
 	lc->has_node_bucket |= (use & BCFMT_USE_NODE) != 0;
+	if (extent->is_dirty && !extent->is_written_back)
+		*err = check_loss(lc->ck, BCFMT_LOSS_PLACE, extent->inode, extent->start_sector,
+				  extent->end_sector);
+	if (*err)
+		return true;
 	if (use & BCFMT_USE_JOURNAL)
 		*err = CHECK_REPORT(lc->ck, EXTENT_IN_JOURNAL, where_of(lc, extent),
 				    BCFMT_TEXT("text", extent_text(text, extent)));
@@ -166,6 +175,15 @@ static bool is_in_metadata(struct leaf_check *lc, const struct bcfmt_extent *ext
 				    BCFMT_TEXT("text", extent_text(text, extent)),
 				    BCFMT_TEXT("owner", check_owner(use)));
 	return true;
+}
+
+/* Extents of an inode come in the order of their sectors. */
+static inline void add_dirty(struct inode_use *sum, const struct bcfmt_extent *extent)
+{
+	if (!sum->dirty_sectors)
+		sum->dirty_begin_sector = extent->start_sector;
+	sum->dirty_end_sector = extent->end_sector;
+	sum->dirty_sectors += extent->end_sector - extent->start_sector;
 }
 
 static inline bcfmt_err check_extent(struct leaf_check *lc, const struct bcfmt_extent *extent)
@@ -185,7 +203,7 @@ static inline bcfmt_err check_extent(struct leaf_check *lc, const struct bcfmt_e
 	if (extent->is_written_back)
 		lc->sum.redirtied_sectors += sectors;
 	else if (extent->is_dirty)
-		lc->sum.dirty_sectors += sectors;
+		add_dirty(&lc->sum, extent);
 	else
 		lc->sum.clean_sectors += sectors;
 	if (is_out_of_bounds(lc, extent))
@@ -241,11 +259,13 @@ bcfmt_err check_leaf(void *arg, const struct bcfmt_node_view *view,
 	 */
 	if (view->lost_sectors)
 		__atomic_store_n(&lc.ck->has_lost_keys, true, __ATOMIC_RELAXED);
-	else if (view->uses_history &&
-		 (!view->has_all_history || !view->ref->sectors || view->node->fault ||
-		  view->bad.sectors || view->is_overrun))
+	else if (view->uses_history && (!view->has_all_history || !view->ref->sectors ||
+					view->node->fault || view->bad.sectors || view->is_overrun))
 		__atomic_store_n(&lc.ck->is_doubtful, true, __ATOMIC_RELAXED);
 	err = predict_leaf_replay(lc.ck, view);
+	if (!err)
+		err = bcfmt_losses_leaf(lc.ck->verdict->losses, lc.ck->set, view, extents,
+					n_extents);
 	if (!err && view->lost_sectors)
 		err = report_lost(&lc, view);
 	if (!err && n_extents)
@@ -253,35 +273,50 @@ bcfmt_err check_leaf(void *arg, const struct bcfmt_node_view *view,
 	return err ? err : predict_leaf_marks(lc.ck, view, lc.has_node_bucket);
 }
 
-/*
- * Keys that are live extents in buckets of data, as they stand: the sums and bounds are all there
- * is to check, and of a run of keys with one inode they are taken together.
- */
-static bcfmt_err check_plain_keys(struct leaf_check *lc, const uint8_t *raw, size_t n_keys)
+static bcfmt_err report_plain_bounds(struct leaf_check *lc, const uint8_t *raw, size_t n_keys)
 {
-	uint64_t dirty_sectors = 0, all_sectors = 0, out_of_bounds = 0;
-	size_t i;
 	bcfmt_err err = BCFMT_OK;
 
-	for (i = 0; !err && i < n_keys; i++, raw += PLAIN_KEY_BYTES) {
-		struct bcfmt_key key = plain_key(raw);
-		uint64_t sectors = bcfmt_key_sectors(&key);
-
-		out_of_bounds |= (key.low > lc->end_sector) |
-				 (key.low - sectors < lc->begin_sector);
-		all_sectors += sectors;
-		dirty_sectors += bcfmt_key_is_dirty(&key) ? sectors : 0;
-		err = used_add(lc->ck->used, lc->shard, bcfmt_ptr_sector(key.ptr), sectors);
-	}
-	lc->sum_extents += i;
-	lc->sum.dirty_sectors += dirty_sectors;
-	lc->sum.clean_sectors += all_sectors - dirty_sectors;
-	for (raw -= i * PLAIN_KEY_BYTES; !err && out_of_bounds && i--; raw += PLAIN_KEY_BYTES) {
+	for (; !err && n_keys; n_keys--, raw += PLAIN_KEY_BYTES) {
 		struct bcfmt_extent extent = plain_extent(raw);
 
 		if (is_out_of_bounds(lc, &extent))
 			err = report_bounds(lc, &extent);
 	}
+	return err;
+}
+
+/*
+ * Keys of one inode that are live extents in buckets of data, as they stand: the sums and bounds
+ * are all there is to check. They are in order: the first and the last tell of the bounds.
+ */
+static bcfmt_err check_plain_keys(struct leaf_check *lc, const uint8_t *raw, size_t n_keys)
+{
+	struct bcfmt_extent first = plain_extent(raw);
+	struct bcfmt_extent last = plain_extent(raw + (n_keys - 1) * PLAIN_KEY_BYTES);
+	const uint8_t *at = raw;
+	uint64_t dirty_sectors = 0, all_sectors = 0;
+	bcfmt_err err = BCFMT_OK;
+
+	for (size_t i = 0; !err && i < n_keys; i++, at += PLAIN_KEY_BYTES) {
+		struct bcfmt_key key = plain_key(at);
+		uint64_t sectors = bcfmt_key_sectors(&key);
+
+		all_sectors += sectors;
+		dirty_sectors += bcfmt_key_is_dirty(&key) ? sectors : 0;
+		err = used_add(lc->ck->used, lc->shard, bcfmt_ptr_sector(key.ptr), sectors);
+	}
+	lc->sum_extents += n_keys;
+	/* Of a run that has dirty keys its bounds are taken, not those of the first and last. */
+	if (dirty_sectors) {
+		if (!lc->sum.dirty_sectors)
+			lc->sum.dirty_begin_sector = first.start_sector;
+		lc->sum.dirty_end_sector = last.end_sector;
+	}
+	lc->sum.dirty_sectors += dirty_sectors;
+	lc->sum.clean_sectors += all_sectors - dirty_sectors;
+	if (!err && (is_out_of_bounds(lc, &first) || is_out_of_bounds(lc, &last)))
+		err = report_plain_bounds(lc, raw, n_keys);
 	return err;
 }
 
@@ -295,7 +330,8 @@ bcfmt_err check_plain(void *arg, const struct bcfmt_node_view *view)
 	lc.shard = used_take(lc.ck->used);
 	if (!lc.shard)
 		return BCFMT_E_NOMEM;
-	for (size_t left = view->keys; !err && left; left -= n_run, raw += n_run * PLAIN_KEY_BYTES) {
+	for (size_t left = view->keys; !err && left;
+	     left -= n_run, raw += n_run * PLAIN_KEY_BYTES) {
 		n_run = plain_run(raw, left);
 		take_inode(&lc, plain_extent(raw).inode);
 		err = check_plain_keys(&lc, raw, n_run);

@@ -182,9 +182,13 @@ static bcfmt_err check_range(struct node_check *nc, const struct bcfmt_key *key,
 	bcfmt_err err = BCFMT_OK;
 
 	/* The key counts nowhere; of a node in disorder the journal knows better. */
-	if ((is_late || is_early) && !nc->view->is_disordered)
+	if ((is_late || is_early) && !nc->view->is_disordered) {
 		__atomic_store_n(&nc->ck->is_doubtful, true, __ATOMIC_RELAXED);
-	if (is_late && !nc->has_late)
+		/* Of a child, its range; where that begins nobody says. */
+		if (!ref->level)
+			err = check_loss_key(nc->ck, BCFMT_LOSS_NODE, key);
+	}
+	if (!err && is_late && !nc->has_late)
 		err = report_late(nc, text);
 	if (!err && is_early && !nc->has_early) {
 		nc->has_early = true;
@@ -196,14 +200,15 @@ static bcfmt_err check_range(struct node_check *nc, const struct bcfmt_key *key,
 }
 
 /* Dirty data at a place that cannot be is lost, unless a later key covers it: nobody can tell. */
-static void add_invalid(struct check *ck, const struct bcfmt_key *key)
+static bcfmt_err add_invalid(struct check *ck, const struct bcfmt_key *key)
 {
 	__atomic_store_n(&ck->is_doubtful, true, __ATOMIC_RELAXED);
 	if (!bcfmt_key_is_dirty(key) || bcfmt_key_inode(key) >= ck->set->n_uuids)
-		return;
+		return check_loss_key(ck, BCFMT_LOSS_NODE, key);
 	pthread_mutex_lock(&ck->lock);
 	ck->inodes[bcfmt_key_inode(key)].invalid_sectors += bcfmt_key_sectors(key);
 	pthread_mutex_unlock(&ck->lock);
+	return check_loss_key(ck, BCFMT_LOSS_PLACE, key);
 }
 
 static bcfmt_err check_extent_key(struct node_check *nc, const struct bcfmt_key *key,
@@ -211,9 +216,12 @@ static bcfmt_err check_extent_key(struct node_check *nc, const struct bcfmt_key 
 {
 	const struct bcfmt_geometry *geo = &nc->ck->set->geo;
 	enum bcfmt_key_fault fault = bcfmt_key_fault_extent(geo, key);
+	bcfmt_err err = BCFMT_OK;
 
 	if (fault && fault != BCFMT_KEY_ZERO_SIZE)
-		add_invalid(nc->ck, key);
+		err = add_invalid(nc->ck, key);
+	if (err)
+		return err;
 	if (fault && fault != BCFMT_KEY_ZERO_SIZE)
 		return CHECK_REPORT(nc->ck, EXTENT_INVALID, &nc->where, BCFMT_TEXT("text", text),
 				    BCFMT_TEXT("status", bcfmt_key_fault_text(fault)));
@@ -221,7 +229,9 @@ static bcfmt_err check_extent_key(struct node_check *nc, const struct bcfmt_key 
 		return BCFMT_OK;
 	/* No device has such a number, so a kernel reads what the key covers. */
 	if (!bcfmt_ptr_is_available(key->ptr))
-		add_invalid(nc->ck, key);
+		err = add_invalid(nc->ck, key);
+	if (err)
+		return err;
 	return CHECK_REPORT(nc->ck, EXTENT_OTHER_MEMBER, &nc->where,
 			    BCFMT_TEXT("text", text),
 			    BCFMT_U64("member", bcfmt_ptr_dev(key->ptr)),
@@ -363,7 +373,9 @@ bcfmt_err check_node(void *arg, const struct bcfmt_node_view *view)
 	/* Children can be missing without a gap; of a leaf, check_leaf() knows what is proved. */
 	if (is_cut && view->ref->level)
 		__atomic_store_n(&ck->is_doubtful, true, __ATOMIC_RELAXED);
-	err = check_place(&nc);
+	err = ck->verdict->losses ? bcfmt_losses_node(ck->verdict->losses, view) : BCFMT_OK;
+	if (!err)
+		err = check_place(&nc);
 	if (!err)
 		err = check_layout(&nc);
 	if (!err)

@@ -5,7 +5,11 @@
  * block size, same set, no uuid twice; U2 data of inodes that belong to nobody.
  * Needs: inodes of the tree pass (level quick: none are known). kernel: bch_cached_dev_attach().
  */
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+
+#include <bcfmt/owner.h>
 
 #include "check/check_impl.h"
 
@@ -141,8 +145,32 @@ static bcfmt_err check_backing(struct check *ck, size_t index)
 			    BCFMT_TEXT("ours", ours));
 }
 
+/* Dirty data of nobody: where it lies, whose it was, and how he gets it back. */
+static bcfmt_err report_stranded(struct check *ck, uint32_t inode, const char *state,
+				 const struct bcfmt_owner *owner)
+{
+	const struct inode_use *use = &ck->inodes[inode];
+	struct bcfmt_where where = check_where(ck, "uuid");
+	char uuid[BCFMT_UUID_TEXT_BYTES], text[128];
+
+	bcfmt_uuid_text(owner->uuid, uuid);
+	if (owner->proof == BCFMT_OWNER_PROVED)
+		snprintf(text, sizeof(text), "an older table gives it to %s: --adopt %u=%s", uuid,
+			 inode, uuid);
+	else
+		snprintf(text, sizeof(text), "%s: --adopt %u=UUID if you know",
+			 owner->proof == BCFMT_OWNER_UNKNOWN ? "no older table tells whose it is"
+							     : "older tables contradict each other",
+			 inode);
+	return CHECK_REPORT(ck, UUID_STRANDED, &where,
+			    BCFMT_U64("dirty", use->dirty_sectors * BCFMT_SECTOR_BYTES),
+			    BCFMT_U64("inode", inode), BCFMT_U64("first", use->dirty_begin_sector),
+			    BCFMT_U64("last", use->dirty_end_sector - 1),
+			    BCFMT_TEXT("state", state), BCFMT_TEXT("owner", text));
+}
+
 /* What one inode holds against its slot. */
-static bcfmt_err check_inode(struct check *ck, uint32_t inode)
+static bcfmt_err check_inode(struct check *ck, uint32_t inode, const struct bcfmt_owner *owner)
 {
 	const struct bcfmt_uuid_entry *entry = &ck->set->uuids[inode];
 	const struct inode_use *use = &ck->inodes[inode];
@@ -152,12 +180,9 @@ static bcfmt_err check_inode(struct check *ck, uint32_t inode)
 
 	if (state != BCFMT_UUID_LIVE) {
 		if (use->dirty_sectors)
-			return CHECK_REPORT(ck, UUID_STRANDED, &where,
-					    BCFMT_U64("dirty", use->dirty_sectors *
-								       BCFMT_SECTOR_BYTES),
-					    BCFMT_U64("inode", inode),
-					    BCFMT_TEXT("state", state == BCFMT_UUID_FREE ?
-									"free" : "detached"));
+			return report_stranded(ck, inode,
+					       state == BCFMT_UUID_FREE ? "free" : "detached",
+					       owner);
 		if (use->clean_sectors)
 			return CHECK_REPORT(ck, UUID_LEFT_CLEAN, &where,
 					    BCFMT_U64("clean", use->clean_sectors *
@@ -171,6 +196,27 @@ static bcfmt_err check_inode(struct check *ck, uint32_t inode)
 	return CHECK_REPORT(ck, BACKING_ABSENT, &where, BCFMT_TEXT("uuid", text));
 }
 
+/* The older tables are looked at when somebody asks for an owner, which is seldom. */
+static bcfmt_err check_inodes(struct check *ck)
+{
+	const struct bcfmt_set *set = ck->set;
+	struct bcfmt_owner *owners = calloc(set->n_uuids ? set->n_uuids : 1, sizeof(*owners));
+	bool is_any = false;
+	bcfmt_err err = BCFMT_OK;
+
+	if (!owners)
+		return bcfmt_fail(ck->ctx, BCFMT_E_NOMEM, "no memory for the owners of inodes");
+	for (uint32_t i = 0; i < set->n_uuids; i++)
+		is_any |= ck->inodes[i].dirty_sectors &&
+			  bcfmt_uuid_state(&set->uuids[i]) != BCFMT_UUID_LIVE;
+	if (is_any)
+		err = bcfmt_owners_find(set, owners);
+	for (uint32_t i = 0; !err && i < set->n_uuids; i++)
+		err = check_inode(ck, i, &owners[i]);
+	free(owners);
+	return err;
+}
+
 bcfmt_err pass_backing(struct check *ck)
 {
 	const struct bcfmt_set *set = ck->set;
@@ -180,8 +226,8 @@ bcfmt_err pass_backing(struct check *ck)
 		err = check_backing(ck, i);
 	if (!set->has_newest)
 		return err;
-	for (uint32_t i = 0; !err && i < set->n_uuids; i++)
-		err = check_inode(ck, i);
+	if (!err)
+		err = check_inodes(ck);
 	if (!err && ck->beyond_keys) {
 		struct bcfmt_where where = check_where(ck, "key");
 

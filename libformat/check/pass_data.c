@@ -17,6 +17,7 @@ struct data_check {
 	struct check *ck;
 	uint8_t *cached;
 	uint8_t *backed;
+	uint8_t *is_bad; /* a byte a sector of a piece */
 	uint64_t done_bytes;
 };
 
@@ -91,6 +92,27 @@ static const struct bcfmt_member *backing_of(const struct check *ck,
 	return member;
 }
 
+/* Tells which sectors of a piece of a dirty extent are lost. */
+static bcfmt_err lose_unreadable(struct data_check *dc, const struct bcfmt_extent *extent,
+				 uint64_t cache_bytes, uint64_t start_sector, size_t len_bytes)
+{
+	uint64_t n = len_bytes / BCFMT_SECTOR_BYTES, first = 0;
+	bcfmt_err err = bcfmt_dev_read_marked(dc->ck->set->cache.dev, cache_bytes, dc->cached,
+					      len_bytes, dc->is_bad);
+
+	while (!err && first < n) {
+		uint64_t end = first;
+
+		while (end < n && dc->is_bad[end])
+			end++;
+		if (end > first)
+			err = check_loss(dc->ck, BCFMT_LOSS_UNREADABLE, extent->inode,
+					 start_sector + first, start_sector + end);
+		first = end + 1;
+	}
+	return err;
+}
+
 static bcfmt_err check_extent_data(struct data_check *dc, const struct bcfmt_extent *extent)
 {
 	const struct bcfmt_set *set = dc->ck->set;
@@ -113,6 +135,9 @@ static bcfmt_err check_extent_data(struct data_check *dc, const struct bcfmt_ext
 						     &bad_b);
 		if (!err && member && !bad_a.sectors && !bad_b.sectors)
 			different += count_different(dc->cached, dc->backed, n);
+		if (!err && bad_a.sectors && extent->is_dirty && !extent->is_written_back)
+			err = lose_unreadable(dc, extent, cache_bytes + at,
+					      extent->start_sector + at / BCFMT_SECTOR_BYTES, n);
 		add_bad(&cache_bad, &bad_a);
 		add_bad(&backing_bad, &bad_b);
 	}
@@ -167,10 +192,12 @@ bcfmt_err pass_data(struct check *ck)
 		return BCFMT_OK;
 	dc.cached = malloc(PIECE_BYTES);
 	dc.backed = malloc(PIECE_BYTES);
-	if (dc.cached && dc.backed)
+	dc.is_bad = malloc(PIECE_BYTES / BCFMT_SECTOR_BYTES);
+	if (dc.cached && dc.backed && dc.is_bad)
 		err = bcfmt_tree_range(ck->tree, (struct bcfmt_pos){ 0, 0 }, bcfmt_pos_max(),
 				       &visitor);
 	free(dc.cached);
 	free(dc.backed);
+	free(dc.is_bad);
 	return err;
 }

@@ -26,6 +26,8 @@ static bcfmt_err check_child(void *arg, const struct bcfmt_node_ref *parent,
 	char text[BCFMT_KEY_TEXT_BYTES];
 	bcfmt_err err = predict_child(ck, parent, key, fault);
 
+	if (!err)
+		err = bcfmt_losses_child(ck->verdict->losses, parent, key);
 	if (err)
 		return err;
 	ck->is_doubtful = true;
@@ -160,6 +162,7 @@ static bcfmt_err walk_leaves(struct check *ck)
 			break;
 		/* Only what depends on gens is judged anew. */
 		forget_leaves(ck, BCFMT_USE_METADATA | BCFMT_USE_DAMAGED);
+		err = bcfmt_losses_forget_leaves(ck->verdict->losses);
 		bcfmt_report_forget(ck->report, BCFMT_P_EXTENT_STALE_DIRTY,
 				    BCFMT_P_EXTENT_IN_JOURNAL + 1);
 		bcfmt_report_forget(ck->report, BCFMT_P_NODE_LOST_KEYS,
@@ -184,7 +187,13 @@ bcfmt_err pass_tree(struct check *ck)
 		return BCFMT_OK;
 	if (ck->params->level == BCFMT_LEVEL_QUICK && ck->set->newest.btree_level)
 		return check_root_only(ck);
-	err = bcfmt_tree_open(ck->set, &visitor, &ck->tree);
+	err = bcfmt_losses_new(ck->ctx, &ck->verdict->losses);
+	if (!err)
+		err = bcfmt_losses_journal(ck->verdict->losses, ck->set);
+	if (!err)
+		err = bcfmt_tree_open(ck->set, &visitor, &ck->tree);
+	if (!err)
+		err = bcfmt_losses_tree(ck->verdict->losses, ck->tree);
 	if (!err)
 		err = walk_leaves(ck);
 	if (err)

@@ -152,6 +152,16 @@ static bcfmt_err walk(struct collect *collect)
 	return bcfmt_tree_walk_leaves(collect->ck->tree, &visitor, &again);
 }
 
+/* What the range has in these sectors of the cache may have been overwritten by the other. */
+static bcfmt_err doubt_part(struct check *ck, const struct used_range *range,
+			    uint64_t first_cache_sector, uint64_t end_cache_sector)
+{
+	uint64_t shift = range->start_sector - range->cache_sector;
+
+	return check_loss(ck, BCFMT_LOSS_TWICE, range->inode, first_cache_sector + shift,
+			  end_cache_sector + shift);
+}
+
 static bcfmt_err report_twice(struct check *ck, const struct used_range *first,
 			      const struct used_range *second)
 {
@@ -160,7 +170,12 @@ static bcfmt_err report_twice(struct check *ck, const struct used_range *first,
 	uint64_t end = first_end < second_end ? first_end : second_end;
 	struct bcfmt_where where = check_where(ck, "key");
 	char a[64], b[64];
+	bcfmt_err err = doubt_part(ck, first, second->cache_sector, end);
 
+	if (!err)
+		err = doubt_part(ck, second, second->cache_sector, end);
+	if (err)
+		return err;
 	where.sector = second->cache_sector;
 	where.bucket = second->cache_sector >> ck->set->geo.bucket_shift;
 	return CHECK_REPORT(

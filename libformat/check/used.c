@@ -30,7 +30,7 @@
 #define UNIT_SHIFT_MAX 3u /* 8 sectors */
 #define ROW_BYTES (8u * USED_ROW_WORDS)
 #define NO_ROW UINT64_MAX
-#define AHEAD 16u /* places whose memory is asked for ahead of their turn */
+#define AHEAD 32u /* places whose memory is asked for ahead of their turn */
 
 _Static_assert(43 + USED_SECTOR_BIT <= 64, "any sector of a pointer fits a place");
 

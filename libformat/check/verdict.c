@@ -81,8 +81,36 @@ static void judge_device(const struct check *ck, struct bcfmt_verdict_device *de
 	}
 }
 
-static void fill_device(const struct check *ck, uint32_t inode,
-			struct bcfmt_verdict_device *device)
+static bcfmt_err add_doubtful(void *arg, const struct bcfmt_loss_range *range)
+{
+	uint64_t *sectors = arg;
+
+	*sectors += range->is_lost ? 0 : range->end_sector - range->start_sector;
+	return BCFMT_OK;
+}
+
+static bcfmt_err fill_doubtful(const struct check *ck, uint32_t inode,
+			       struct bcfmt_verdict_device *device)
+{
+	uint64_t start = 0, end = 0, sectors = 0;
+	bcfmt_err err;
+
+	device->doubtful_bytes = BCFMT_NO_NUMBER;
+	if (device->is_flash_only) {
+		end = ck->set->uuids[inode].sectors;
+	} else if (device->member) {
+		start = device->member->super.data_offset_sectors;
+		end = bcfmt_dev_bytes(device->member->dev) / BCFMT_SECTOR_BYTES;
+	}
+	if (!ck->verdict->losses || start >= end)
+		return BCFMT_OK;
+	err = bcfmt_losses_each(ck->verdict->losses, inode, start, end, add_doubtful, &sectors);
+	device->doubtful_bytes = sectors * BCFMT_SECTOR_BYTES;
+	return err;
+}
+
+static bcfmt_err fill_device(const struct check *ck, uint32_t inode,
+			     struct bcfmt_verdict_device *device)
 {
 	const struct bcfmt_uuid_entry *entry = &ck->set->uuids[inode];
 	const struct inode_use *use = &ck->inodes[inode];
@@ -99,6 +127,7 @@ static void fill_device(const struct check *ck, uint32_t inode,
 	device->clean_bytes = use->clean_sectors * BCFMT_SECTOR_BYTES;
 	device->lost_bytes = (use->lost_sectors + use->invalid_sectors) * BCFMT_SECTOR_BYTES;
 	judge_device(ck, device);
+	return fill_doubtful(ck, inode, device);
 }
 
 /* A given backing device that no entry of the cache names. */
@@ -128,6 +157,7 @@ static void fill_member(const struct check *ck, const struct bcfmt_member *membe
 	memcpy(device->uuid, member->super.uuid, sizeof(device->uuid));
 	memcpy(device->label, member->super.label, sizeof(device->label));
 	device->member = member;
+	device->doubtful_bytes = BCFMT_NO_NUMBER;
 	device->certainty = is_known_whole ? BCFMT_EXACT : BCFMT_UNKNOWN;
 	if (member->faults || member == ck->disguised) {
 		device->reason = reason_super_wrong;
@@ -160,6 +190,7 @@ static bcfmt_err fill_devices(struct check *ck)
 {
 	const struct bcfmt_set *set = ck->set;
 	struct bcfmt_verdict *verdict = ck->verdict;
+	bcfmt_err err = BCFMT_OK;
 	size_t n = 0;
 
 	for (uint32_t i = 0; i < set->n_uuids; i++)
@@ -169,9 +200,13 @@ static bcfmt_err fill_devices(struct check *ck)
 	verdict->devices = calloc(n ? n : 1, sizeof(*verdict->devices));
 	if (!verdict->devices)
 		return BCFMT_E_NOMEM;
-	for (uint32_t i = 0; i < set->n_uuids; i++)
+	if (verdict->losses)
+		err = bcfmt_losses_finish(verdict->losses);
+	for (uint32_t i = 0; !err && i < set->n_uuids; i++)
 		if (is_listed(ck, i))
-			fill_device(ck, i, &verdict->devices[verdict->n_devices++]);
+			err = fill_device(ck, i, &verdict->devices[verdict->n_devices++]);
+	if (err)
+		return err;
 	for (size_t i = 0; i < set->n_backing; i++)
 		if (is_unknown_member(ck, &set->backing[i]))
 			fill_member(ck, &set->backing[i], &verdict->devices[verdict->n_devices++]);

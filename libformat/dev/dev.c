@@ -11,6 +11,8 @@
 #define SALVAGE_PIECE_BYTES 4096u
 /* Pieces without one readable sector, in a row, after which the rest is given up. */
 #define SALVAGE_FAILED_MAX 64u
+/* So long a range is read to its end wherever it begins, however much of it fails. */
+#define SALVAGE_WHOLE_BYTES (SALVAGE_PIECE_BYTES * (SALVAGE_FAILED_MAX - 1))
 #define ZEROS_BYTES 65536u
 
 bcfmt_err dev_init(struct bcfmt_dev *dev, const struct dev_ops *ops, struct bcfmt_ctx *ctx,
@@ -392,4 +394,47 @@ bcfmt_err dev_read_salvage_each(struct bcfmt_dev *dev, uint64_t offset_bytes, vo
 		err = note_bad(&salvage, offset_bytes + inside_bytes, len_bytes - inside_bytes);
 	}
 	return err;
+}
+
+/* What the marks of a read are counted from. */
+struct marks {
+	uint8_t *is_bad;
+	uint64_t start_sector;
+};
+
+static bcfmt_err mark_bad(void *arg, uint64_t first_sector, uint64_t sectors)
+{
+	struct marks *marks = arg;
+
+	memset(marks->is_bad + (first_sector - marks->start_sector), 1, sectors);
+	return BCFMT_OK;
+}
+
+bcfmt_err bcfmt_dev_read_marked(struct bcfmt_dev *dev, uint64_t offset_bytes, void *buf,
+				size_t len_bytes, uint8_t *is_bad)
+{
+	struct marks marks = { is_bad, offset_bytes / BCFMT_SECTOR_BYTES };
+	struct io_fault fault = { .offset_bytes = offset_bytes };
+	bcfmt_err err = BCFMT_OK;
+
+	memset(is_bad, 0, len_bytes / BCFMT_SECTOR_BYTES);
+	if (!(offset_bytes % BCFMT_SECTOR_BYTES) && !(len_bytes % BCFMT_SECTOR_BYTES) &&
+	    is_inside(dev, offset_bytes, len_bytes)) {
+		err = dev_read_quiet(dev, offset_bytes, buf, len_bytes, &fault);
+		if (err != BCFMT_E_IO)
+			return err ? report(dev, err, "read", &fault) : BCFMT_OK;
+	}
+	/* Parts so short that nothing of them is given up. */
+	for (size_t done = 0; done < len_bytes; done += SALVAGE_WHOLE_BYTES) {
+		size_t part_bytes = min_u64(SALVAGE_WHOLE_BYTES, len_bytes - done);
+		struct bcfmt_bad_read bad;
+
+		err = dev_read_salvage_each(dev, offset_bytes + done, (uint8_t *)buf + done,
+					    part_bytes, &bad, mark_bad, &marks);
+		if (!err && bcfmt_ctx_is_cancelled(dev->ctx))
+			err = BCFMT_E_CANCELLED;
+		if (err)
+			return err;
+	}
+	return BCFMT_OK;
 }

@@ -88,6 +88,10 @@ static void put_dirty(struct bcfmt_out *out, const struct bcfmt_verdict_device *
 		out_put(out, ", ");
 		put_bytes(out, device->lost_bytes, "dirty and lost");
 	}
+	if (device->doubtful_bytes && device->doubtful_bytes != BCFMT_NO_NUMBER) {
+		out_put(out, ", ");
+		put_bytes(out, device->doubtful_bytes, "doubtful");
+	}
 }
 
 /* "yes", "no" or "unknown", in its colour. */
@@ -144,6 +148,7 @@ static struct bcfmt_verdict_device unmentioned(const struct bcfmt_set *set, size
 	const struct bcfmt_member *member = &set->backing[backing];
 	struct bcfmt_verdict_device device = {
 		.member = member,
+		.doubtful_bytes = BCFMT_NO_NUMBER,
 		.certainty = BCFMT_UNKNOWN,
 		.safe_alone = BCFMT_SAFETY_UNKNOWN,
 		.reason = unmentioned_reason(set, member),
@@ -197,6 +202,8 @@ static void device_json(struct bcfmt_out *out, const struct bcfmt_verdict_device
 		out_json_set(out, object, "clean_bytes", out_json_u64(device->clean_bytes));
 		out_json_set(out, object, "lost_bytes", out_json_u64(device->lost_bytes));
 	}
+	if (device->doubtful_bytes != BCFMT_NO_NUMBER)
+		out_json_set(out, object, "doubtful_bytes", out_json_u64(device->doubtful_bytes));
 	if (device->safe_alone != BCFMT_SAFETY_UNKNOWN)
 		out_json_set(out, object, "safe_without_cache",
 			     json_boolean(device->safe_alone == BCFMT_SAFE));

@@ -149,18 +149,35 @@ void plan_leave_all(struct bcfmt_repair_run *repair, const char *why)
 	}
 }
 
-bool plan_wants_rewrite(struct bcfmt_repair_run *repair)
+/* Whether items of the metadata of the cache are agreed to, and whether some are not. */
+static void sum_up(const struct bcfmt_repair_run *repair, bool *is_wanted, bool *is_blocked)
 {
-	bool is_wanted = false, is_blocked = false;
-
+	*is_wanted = *is_blocked = false;
 	for (size_t i = 0; i < repair->items.n; i++) {
 		const struct bcfmt_plan_item *item = bcfmt_repair_item(repair, i);
 
 		if (is_of_super(item->problem) || item->problem->consent == BCFMT_CONSENT_NEVER)
 			continue;
-		is_wanted |= item->state == BCFMT_PLAN_AGREED;
-		is_blocked |= item->state != BCFMT_PLAN_AGREED && !is_optional(item->problem);
+		*is_wanted |= item->state == BCFMT_PLAN_AGREED;
+		*is_blocked |= item->state != BCFMT_PLAN_AGREED && !is_optional(item->problem);
 	}
+}
+
+const char *plan_why_no_rewrite(const struct bcfmt_repair_run *repair)
+{
+	bool is_wanted, is_blocked;
+
+	sum_up(repair, &is_wanted, &is_blocked);
+	if (is_blocked)
+		return "the cache has problems that nobody agreed to repair, or that cannot be";
+	return no_rewrite(repair);
+}
+
+bool plan_wants_rewrite(struct bcfmt_repair_run *repair)
+{
+	bool is_wanted, is_blocked;
+
+	sum_up(repair, &is_wanted, &is_blocked);
 	if (!is_wanted || !is_blocked)
 		return is_wanted;
 	for (size_t i = 0; i < repair->items.n; i++) {

@@ -132,6 +132,7 @@ void bcfmt_repair_free(struct bcfmt_repair_run *repair)
 		for (unsigned int phase = BCFMT_REPAIR_PHASES; phase-- > 0;)
 			bcfmt_dev_free(repair->members[i].phase[phase]);
 	vec_free(&repair->items);
+	orders_free(repair->orders);
 	free(repair->members);
 	free(repair->tops);
 	free(repair->roles);
@@ -149,7 +150,7 @@ struct repair_member *repair_cache(struct bcfmt_repair_run *repair)
 bcfmt_err bcfmt_repair_rehearse(struct bcfmt_repair_run *repair, enum bcfmt_rehearsal *result)
 {
 	struct rewrite_params rewrite = { .edit = plan_edit, .edit_arg = repair };
-	bool is_written;
+	bool is_written = false, is_wanted;
 	bcfmt_err err = BCFMT_OK;
 
 	repair->result = BCFMT_REHEARSAL_REJECTED;
@@ -159,7 +160,10 @@ bcfmt_err bcfmt_repair_rehearse(struct bcfmt_repair_run *repair, enum bcfmt_rehe
 		*result = repair->result = BCFMT_REHEARSAL_NOTHING;
 		return BCFMT_OK;
 	}
-	if (plan_wants_rewrite(repair)) {
+	is_wanted = plan_wants_rewrite(repair);
+	if (repair->orders)
+		orders_fill(repair, &rewrite);
+	if (is_wanted || orders_want_rewrite(repair->orders)) {
 		err = rewrite_cache(repair, &rewrite);
 		is_written = true;
 	}

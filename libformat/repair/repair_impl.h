@@ -37,6 +37,7 @@ struct bcfmt_repair_run {
 	struct bcfmt_pass_stat stats[BCFMT_PASSES_MAX];
 	size_t n_stats;
 	struct vec items; /* struct bcfmt_plan_item */
+	struct orders *orders; /* NULL: none */
 
 	struct bcfmt_set *set_after;
 	struct bcfmt_report *report_after;
@@ -57,6 +58,9 @@ bool plan_is_agreed(const struct bcfmt_repair_run *repair, enum bcfmt_problem_id
 bool plan_wants_rewrite(struct bcfmt_repair_run *repair);
 /* Nothing of what was agreed to is done. */
 void plan_leave_all(struct bcfmt_repair_run *repair, const char *why);
+
+/* Why the plan, as it was agreed to, lets no metadata be written; NULL when it does. */
+const char *plan_why_no_rewrite(const struct bcfmt_repair_run *repair);
 
 /* ---- buckets ---- */
 
@@ -92,18 +96,29 @@ bcfmt_err buckets_take(struct repair_buckets *buckets, uint64_t *bucket, uint8_t
 
 /* ---- rewrite ---- */
 
-/* What becomes of an extent. */
-enum edit { EDIT_KEEP, EDIT_DROP };
+/* What becomes of an extent. One that is moved comes back at another place of the key space. */
+enum edit { EDIT_KEEP, EDIT_DROP, EDIT_MOVE };
 /*
  * Asked for every final extent, from worker threads: it may change the extent (cut it, make it
  * clean) before it is kept. *is_changed is set when the leaf cannot stay as it is.
  */
 typedef enum edit (*edit_fn)(void *arg, struct bcfmt_extent *extent, bool *is_changed);
 
+typedef bcfmt_err (*emit_fn)(void *arg, const struct bcfmt_extent *extent);
+
 struct rewrite_params {
 	edit_fn edit; /* NULL: keep all */
 	void *edit_arg;
 	const struct bcfmt_uuid_entry *uuids; /* NULL: those of the set; n_uuids of the set */
+	/*
+	 * NULL, or what a leaf finally holds is asked for: merge gets its extents and calls emit for
+	 * what it is to hold, in the order of keys. It is called for leaves that touches() says.
+	 */
+	bool (*touches)(void *arg, const struct bcfmt_node_ref *ref);
+	bcfmt_err (*merge)(void *arg, struct bcfmt_tree *tree, const struct bcfmt_node_ref *ref,
+			   const struct bcfmt_extent *extents, size_t n_extents, emit_fn emit,
+			   void *emit_arg);
+	void *merge_arg;
 };
 
 /*
@@ -114,6 +129,18 @@ bcfmt_err rewrite_cache(struct bcfmt_repair_run *repair, const struct rewrite_pa
 
 /* The decisions that the plan asks for, as an edit; arg is the repair. */
 enum edit plan_edit(void *arg, struct bcfmt_extent *extent, bool *is_changed);
+
+/* ---- orders ---- */
+
+/* Of the run; NULL is fine. */
+void orders_free(struct orders *orders);
+/* They ask for new metadata; what they add to a rewrite is put into *params. */
+bool orders_want_rewrite(const struct orders *orders);
+void orders_fill(const struct bcfmt_repair_run *repair, struct rewrite_params *params);
+/* What they do to a superblock of member i of the backing devices. */
+void orders_super(const struct orders *orders, size_t backing, struct bcfmt_super *super);
+/* The problem may come of them. */
+bool orders_expect(const struct orders *orders, enum bcfmt_problem_id id);
 
 struct tables {
 	struct bcfmt_key uuid_bucket;

@@ -86,7 +86,9 @@ static bcfmt_err note_leaf(void *arg, const struct bcfmt_node_view *view,
 	struct rewrite *rw = arg;
 	size_t index = (size_t)(view->ref - bcfmt_tree_leaf(rw->tree, 0));
 	struct bcfmt_node_iter it = bcfmt_node_iter_init(view->node);
-	bool is_changed = !is_node_sound(rw->set, view);
+	const struct rewrite_params *params = rw->params;
+	bool is_changed = !is_node_sound(rw->set, view) ||
+			  (params->touches && params->touches(params->merge_arg, view->ref));
 	struct bcfmt_key key;
 
 	while (bcfmt_node_iter_next(&it, &key))
@@ -95,7 +97,7 @@ static bcfmt_err note_leaf(void *arg, const struct bcfmt_node_view *view,
 	for (size_t i = 0; i < n_extents; i++) {
 		struct bcfmt_extent extent = extents[i];
 
-		if (edit_extent(rw, &extent, &is_changed) == EDIT_KEEP)
+		if (edit_extent(rw, &extent, &is_changed) != EDIT_DROP)
 			buckets_name(rw->buckets, extent.ptr);
 	}
 	rw->is_kept[index] = !is_changed;
@@ -152,8 +154,10 @@ static bool is_continued(const struct bcfmt_geometry *geo, const struct bcfmt_ex
 	       b->end_sector - a->start_sector <= BCFMT_KEY_MAX_SECTORS;
 }
 
-static bcfmt_err write_extent(struct rewrite *rw, struct bcfmt_extent extent)
+static bcfmt_err write_extent(void *arg, const struct bcfmt_extent *given)
 {
+	struct rewrite *rw = arg;
+	struct bcfmt_extent extent = *given;
 	struct bcfmt_repair_counts *counts = &rw->repair->counts;
 	uint64_t sectors = extent.end_sector - extent.start_sector;
 	bool is_lost = extent.is_dirty && !extent.is_written_back;
@@ -163,6 +167,8 @@ static bcfmt_err write_extent(struct rewrite *rw, struct bcfmt_extent extent)
 
 	decision = edit_extent(rw, &extent, &is_changed);
 	rw->is_edited |= is_changed && !extent.stale;
+	if (decision == EDIT_MOVE)
+		return BCFMT_OK;
 	if (decision == EDIT_DROP) {
 		counts->dropped_sectors += is_lost ? sectors : 0;
 		return BCFMT_OK;
@@ -183,6 +189,7 @@ static bcfmt_err write_leaf(void *arg, const struct bcfmt_node_view *view,
 			    const struct bcfmt_extent *extents, size_t n_extents)
 {
 	struct rewrite *rw = arg;
+	const struct rewrite_params *params = rw->params;
 	bcfmt_err err = BCFMT_OK;
 
 	/* What is written must be what the check saw. */
@@ -190,8 +197,11 @@ static bcfmt_err write_leaf(void *arg, const struct bcfmt_node_view *view,
 		return bcfmt_fail(rw->repair->ctx, BCFMT_E_IO,
 				  "%s: a node that could be read cannot be read any more",
 				  bcfmt_dev_name(rw->set->cache.dev));
+	if (params->touches && params->touches(params->merge_arg, view->ref))
+		return params->merge(params->merge_arg, rw->tree, view->ref, extents, n_extents,
+				     write_extent, rw);
 	for (size_t i = 0; !err && i < n_extents; i++)
-		err = write_extent(rw, extents[i]);
+		err = write_extent(rw, &extents[i]);
 	return err;
 }
 

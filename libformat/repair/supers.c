@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Fields of superblocks that follow from the rest: states of backing devices, flags. */
+#include <string.h>
+
 #include "repair/repair_impl.h"
 
 #define REPLACEMENT_MASK (7ull << 2)
@@ -55,7 +57,10 @@ static bcfmt_err write_super(struct bcfmt_repair_run *repair, const struct bcfmt
 	uint32_t tolerated = member->faults;
 
 	super.flags = flags_of(repair, member);
-	if (super.flags == member->super.flags)
+	if (member != &repair->set->cache)
+		orders_super(repair->orders, (size_t)(member - repair->set->backing), &super);
+	if (super.flags == member->super.flags &&
+	    !memcmp(super.set_uuid, member->super.set_uuid, sizeof(super.set_uuid)))
 		return BCFMT_OK;
 	if (!super.is_backing)
 		super.seq++;

@@ -13,12 +13,14 @@
 #include "set/standing.h"
 #include "set/tree_impl.h"
 
-#define AHEAD_KEYS 16u
+#define AHEAD_KEYS 32u
 #define PART_KEYS 256u /* after so many it is asked whether to go on */
 
 /* Bits of a key's first word that tell the number of pointers and the checksum type. */
 #define SHAPE_MASK (7ull << 60 | 3ull << 56)
 #define SHAPE_PLAIN (1ull << 60)
+/* Bits of a pointer that tell the member. */
+#define DEV_MASK (0xfffull << 51)
 
 static const uint8_t *raw_at(const struct bcfmt_node *node, size_t i)
 {
@@ -34,6 +36,10 @@ static uint64_t look_ptr(const struct bcfmt_node *node, const struct vec *looks,
 /*
  * Judges the keys [first, end) by rule and lists those that need a look at their bucket; false
  * when one of them is not plain. *last is the END of the key before.
+ *
+ * What must not be is gathered and asked for once: bits of odd, and the sign of below, to which
+ * comparisons are added as differences. All that is subtracted lies below 2^63, or has a difference
+ * of its own there.
  */
 static bool scan_keys(const struct bcfmt_set *set, const struct bcfmt_node *node,
 		      const struct standing *at, size_t first, size_t end, struct bcfmt_pos *last,
@@ -44,10 +50,12 @@ static bool scan_keys(const struct bcfmt_set *set, const struct bcfmt_node *node
 	const struct bcfmt_bucket *buckets = set->buckets;
 	const struct standing standing = *at;
 	uint64_t bucket_sectors = set->geo.bucket_sectors, first_bucket = set->geo.first_bucket;
-	uint64_t n_data = set->geo.nbuckets - first_bucket, member = set->geo.nr_this_dev;
+	uint64_t n_data = set->geo.nbuckets - first_bucket;
+	uint64_t this_dev = bcfmt_ptr_make(set->geo.nr_this_dev, 0, 0);
 	unsigned int shift = set->geo.bucket_shift;
-	uint64_t last_sector = last->sector, odd = 0;
-	uint32_t last_inode = last->inode, *look = looks->items;
+	uint64_t last_sector = last->sector, odd = 0, below = 0;
+	uint64_t last_inode = last->inode;
+	uint32_t *look = looks->items;
 	size_t n_looks = looks->n;
 
 	for (size_t i = first; i < end; i++, raw += PLAIN_KEY_BYTES) {
@@ -56,37 +64,38 @@ static bool scan_keys(const struct bcfmt_set *set, const struct bcfmt_node *node
 		uint64_t sectors = bcfmt_key_sectors(&key), start = key.low - sectors;
 		uint64_t sector = bcfmt_ptr_sector(key.ptr);
 		uint64_t index = (sector >> shift) - first_bucket;
-		uint32_t inode = bcfmt_key_inode(&key);
-		bool is_dirty = bcfmt_key_is_dirty(&key);
+		uint64_t inode = bcfmt_key_inode(&key);
 		uint64_t ahead_ptr = load_le64((ahead < last_raw ? ahead : last_raw) + 16);
-		uint64_t ahead_index = (bcfmt_ptr_sector(ahead_ptr) >> shift) - first_bucket;
 
-		/* Of a place that cannot be, the first bucket of all does as well. */
+		/* A place that cannot be does no harm: nothing is read. */
 		__builtin_prefetch(
-			&buckets[first_bucket + (ahead_index < n_data ? ahead_index : 0)]);
+			(const void *)((uintptr_t)buckets +
+				       (bcfmt_ptr_sector(ahead_ptr) >> shift) * sizeof(*buckets)));
 		odd |= (key.high & SHAPE_MASK) ^ SHAPE_PLAIN;
-		odd |= bcfmt_ptr_dev(key.ptr) ^ member;
-		odd |= !sectors | (sectors > key.low) | key.low >> 63;
-		odd |= (sector & (bucket_sectors - 1)) + sectors > bucket_sectors;
-		odd |= index >= n_data;
-		odd |= (inode < last_inode) | ((inode == last_inode) & (start < last_sector));
+		odd |= (key.ptr ^ this_dev) & DEV_MASK;
+		below |= key.low | start | (sectors - 1);
+		below |= bucket_sectors - (sector & (bucket_sectors - 1)) - sectors;
+		below |= index | (n_data - 1 - index);
+		below |= inode - last_inode;
+		below |= inode == last_inode ? start - last_sector : 0;
 		last_inode = inode;
 		last_sector = key.low;
 		look[n_looks] = (uint32_t)i;
 		n_looks += !stands_well(&standing,
 					&buckets[first_bucket + (index < n_data ? index : 0)],
-					key.ptr, is_dirty);
+					key.ptr, bcfmt_key_is_dirty(&key));
 	}
-	*last = (struct bcfmt_pos){ last_inode, last_sector };
+	*last = (struct bcfmt_pos){ (uint32_t)last_inode, last_sector };
 	looks->n = n_looks;
-	return !odd;
+	return !odd && !(below >> 63);
 }
 
 static bool is_one_sound_bset(const struct bcfmt_node_view *view)
 {
 	const struct bcfmt_node *node = view->node;
 
-	return !view->ref->level && !view->bad.sectors && !node->fault && node->n_bsets == 1 &&
+	return !view->ref->level && view->ref->lo.sector <= BCFMT_KEY_MAX_OFFSET &&
+	       !view->bad.sectors && !node->fault && node->n_bsets == 1 &&
 	       node->bsets[0].words % PLAIN_KEY_WORDS == 0;
 }
 

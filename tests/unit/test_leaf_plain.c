@@ -62,7 +62,7 @@ static void random_map(uint64_t *state)
 			at->gen_flags |= BUCKET_GEN_CLAIMED | BUCKET_GEN_SEEN;
 		/* Walked before, mostly. */
 		at->use = set_kit_below(state, 4) ? USE_LIVE : BCFMT_USE_CLEAN;
-		if (i < kit.geo.first_bucket + 8u)
+		if (i >= kit.geo.first_bucket && i < kit.geo.first_bucket + 8u)
 			at->use = BCFMT_USE_JOURNAL;
 		if (i % 50 == 49)
 			at->use = BCFMT_USE_NODE;

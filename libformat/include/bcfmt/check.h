@@ -4,6 +4,7 @@
 #define BCFMT_CHECK_H
 
 #include <bcfmt/base.h>
+#include <bcfmt/loss.h>
 #include <bcfmt/problem.h>
 #include <bcfmt/set.h>
 
@@ -34,6 +35,11 @@ struct bcfmt_verdict_device {
 	uint64_t redirtied_bytes; /* written back, but a kernel's replay makes them dirty again */
 	uint64_t clean_bytes;
 	uint64_t lost_bytes;    /* dirty, pointing to reused buckets */
+	/*
+	 * Bytes that may be older than what was written, as the verdict's losses name them;
+	 * BCFMT_NO_NUMBER where they were not looked for or the end of the device is not known.
+	 */
+	uint64_t doubtful_bytes;
 	enum bcfmt_certainty certainty;
 	enum bcfmt_safety safe_alone; /* may the backing device run without the cache */
 	const char *reason;     /* static sentence for safe_alone */
@@ -129,6 +135,7 @@ struct bcfmt_verdict {
 	uint64_t free_buckets;
 	uint64_t spilled_bytes;         /* temporary files */
 	bool is_complete;               /* every node was read */
+	struct bcfmt_losses *losses;    /* finished; NULL: the leaves were not walked */
 };
 
 /* Time and memory of one pass. */

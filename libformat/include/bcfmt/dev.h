@@ -119,6 +119,13 @@ struct bcfmt_bad_read {
 BCFMT_API bcfmt_err bcfmt_dev_read_salvage(struct bcfmt_dev *dev, uint64_t offset_bytes, void *buf,
 					   size_t len_bytes, struct bcfmt_bad_read *bad);
 /*
+ * Reads every sector that can be read, however many fail, and zeroes the others. is_bad has a byte
+ * for each of the len_bytes / 512 sectors: 1 where it could not be read or lies beyond the end,
+ * else 0. offset and length are multiples of 512. OK even when nothing was readable; E_CANCELLED.
+ */
+BCFMT_API bcfmt_err bcfmt_dev_read_marked(struct bcfmt_dev *dev, uint64_t offset_bytes, void *buf,
+					  size_t len_bytes, uint8_t *is_bad);
+/*
  * The end of the data that begins at or after offset_bytes and its begin, as SEEK_DATA tells;
  * where holes are unknown all is data. END when only a hole is left.
  */

@@ -9,6 +9,7 @@
 #include <bcfmt/problem.h>
 #include <bcfmt/set.h>
 #include <bcfmt/undo.h>
+#include <bcfmt/writeback.h>
 
 BCFMT_BEGIN_DECLS
 
@@ -126,6 +127,48 @@ BCFMT_API const char *bcfmt_repair_super_proof(const struct bcfmt_repair_run *re
 BCFMT_API bcfmt_err bcfmt_repair_agree(struct bcfmt_repair_run *repair, size_t i, bool is_agreed);
 /* Yes to all that are OPEN and whose consent is at most this. */
 BCFMT_API void bcfmt_repair_agree_all(struct bcfmt_repair_run *repair, enum bcfmt_consent most);
+
+/* ---- orders, which no finding asks for ---- */
+
+/*
+ * Why the metadata of the cache cannot be written for an order, as things were agreed to; NULL when
+ * it can. Static.
+ */
+BCFMT_API const char *bcfmt_repair_why_no_orders(const struct bcfmt_repair_run *repair);
+/*
+ * The keys of adopted inodes become keys of their device: under its slot, or under the newest of
+ * the inodes where it has none, which then is its slot again. Only dirty ones do; clean ones can be
+ * older than what the device holds. The device is marked as attached, and as dirty. home is that of
+ * bcfmt_repair_set(), and borrowed. E_ARG when bcfmt_repair_why_no_orders() has a reason; devices
+ * that are refused are left out.
+ */
+BCFMT_API bcfmt_err bcfmt_repair_order_adoption(struct bcfmt_repair_run *repair,
+						const struct bcfmt_home *home);
+
+/* What became of a device's dirty data, and what is to become of the device. */
+struct bcfmt_home_order {
+	const struct bcfmt_home_device *device; /* of bcfmt_repair_set() */
+	const struct bcfmt_home_done *done;     /* its keys that are home are marked clean */
+	bool is_clean;    /* nothing dirty is left of it: mark it so, unless it is stale or detached */
+	bool is_detached; /* mark it as attached to no cache, without a set */
+	bool is_slot_freed; /* and its slot as that of a detached one; needs is_detached */
+};
+/*
+ * Copying, see bcfmt_writeback_run(), with the set of this repair; before rehearse(). Writes to
+ * params->target, not to an overlay.
+ */
+BCFMT_API bcfmt_err bcfmt_repair_writeback(struct bcfmt_repair_run *repair,
+					   const struct bcfmt_home_device *device,
+					   const struct bcfmt_writeback_params *params,
+					   struct bcfmt_home_done *done);
+/*
+ * Marks what is home; orders are copied, what they point to is borrowed. Without
+ * has_marks only superblocks are written, and keys stay as they are. Otherwise E_ARG as above.
+ * kernel: bch_cached_dev_detach(), bcache_device_detach(), bch_writeback_thread().
+ */
+BCFMT_API bcfmt_err bcfmt_repair_order_home(struct bcfmt_repair_run *repair,
+					    const struct bcfmt_home_order *orders, size_t n_orders,
+					    bool has_marks);
 
 /*
  * Writes what was agreed to into the overlays, opens and checks the result. REJECTED when a
