@@ -11,8 +11,9 @@
 ## make check-faults     everything that can fail fails, at every call of every command
 ## make check-fields     every field of every structure of real caches changed, one at a time
 ## make check-kernel     real kernels in QEMU register what we made, and damage as foretold
-## make check-NAME       one ring: floors symbols man tools unit cases repairs generated transcripts images
-##                       image-sample super make bad-input crash-sample faults-sample fields-sample
+## make check-NAME       one ring: floors symbols man tools unit cases repairs generated transcripts
+##                       images image-sample super repair-super make bad-input crash-sample
+##                       repair-cuts-sample faults-sample fields-sample
 ##                       fuzz install
 ## make fuzz             libFuzzer with clang, TIME=300 seconds a target, JOBS=1 at once,
 ##                       TARGETS="super jset ...", corpus in build/corpus
@@ -257,8 +258,9 @@ $(fuzzers): %: %.o $(fuzz_ar)
 # ---- tests, in rings --------------------------------------------------------------------
 # Each ring ends with "NAME: N passed, N failed"; check adds them up.
 rings := check-floors check-symbols check-man check-tools check-unit check-cases check-repairs \
-         check-generated check-transcripts check-images check-image-sample check-super check-make \
-         check-bad-input check-crash-sample check-repair-cuts-sample check-faults-sample check-fields-sample check-fuzz \
+         check-generated check-transcripts check-images check-image-sample check-super \
+         check-repair-super check-make check-bad-input check-crash-sample \
+         check-repair-cuts-sample check-faults-sample check-fields-sample check-fuzz \
          check-install
 ring   = $(q)B='$(B)' tests/tools/ring $@
 jobs   = $(if $(findstring j,$(filter-out --%,$(MAKEFLAGS))),,-j$(shell nproc))
@@ -340,6 +342,8 @@ check-image-sample: programs $(tools)
 	$(ring) tests/tools/check-image --sample
 check-super: programs
 	$(ring) tests/tools/check-super
+check-repair-super: programs
+	$(ring) tests/tools/check-repair-super
 check-make: programs
 	$(ring) tests/tools/check-make
 # Every state of the log takes minutes; a part of them is enough for every day.

@@ -81,13 +81,16 @@ static void print_field(struct repair *repair, const char *device,
 			const struct bcfmt_repair_field *field)
 {
 	if (!bcfmt_out_is_json(repair->out)) {
-		bcfmt_out_line(repair->out, "%s: new %s%s: %s", device, field->name,
+		bcfmt_out_line(repair->out, "%s: new %s%s%s%s: %s", device, field->name,
+			       *field->value ? " " : "", field->value,
 			       field->is_guess ? " (a guess)" : "", field->text);
 		return;
 	}
 	bcfmt_row_begin(repair->out, "superblock_field");
 	bcfmt_row_text(repair->out, "device", device);
 	bcfmt_row_text(repair->out, "field", field->name);
+	if (*field->value)
+		bcfmt_row_text(repair->out, "value", field->value);
 	bcfmt_row_bool(repair->out, "guess", field->is_guess);
 	bcfmt_row_text(repair->out, "evidence", field->text);
 	bcfmt_row_end(repair->out);

@@ -109,7 +109,8 @@ BCFMT_API const struct bcfmt_plan_item *bcfmt_repair_item(const struct bcfmt_rep
 /* A field of a superblock that is proposed anew. */
 struct bcfmt_repair_field {
 	const char *name;
-	const char *text; /* what it was derived from */
+	const char *value; /* with its unit; "" where there is only one */
+	const char *text;  /* what it was derived from */
 	bool is_guess;    /* nothing proves it */
 };
 /*
