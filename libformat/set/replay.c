@@ -140,7 +140,7 @@ size_t replay_history_begin(const struct bcfmt_set *set)
 
 bool replay_has_history(const struct bcfmt_set *set)
 {
-	return set->has_newest && !set->histories.is_found &&
+	return set->has_newest && !set->is_shallow && !set->histories.is_found &&
 	       begin_of(set, true) < begin_of(set, false);
 }
 
