@@ -88,3 +88,34 @@ int copies_make(struct repair *repair)
 	free(paths);
 	return bits;
 }
+
+int copies_open(struct repair *repair)
+{
+	struct cli_open_params params = { .n_paths = repair->devices.n,
+					  .flags = BCFMT_OPEN_WRITE | BCFMT_OPEN_EXCLUSIVE,
+					  .roles = repair->devices.roles };
+	char **paths = calloc(repair->devices.n, sizeof(*paths));
+	const char **names = calloc(repair->devices.n, sizeof(*names));
+	struct cli_devices copies = { 0 };
+	int bits = paths && names ? FSCK_CLEAN : FSCK_OPERATIONAL;
+
+	for (size_t i = 0; !bits && i < repair->devices.n; i++) {
+		names[i] = paths[i] = path_of(repair, i);
+		bits = paths[i] ? FSCK_CLEAN : FSCK_OPERATIONAL;
+	}
+	params.paths = names;
+	if (!bits)
+		bits = fsck_bits_of(cli_devices_open(repair->ctx, &params, &copies));
+	if (!bits) {
+		/* The run stands on the devices. */
+		bcfmt_repair_free(repair->run);
+		repair->run = NULL;
+		cli_devices_close(&repair->devices);
+		repair->devices = copies;
+	}
+	for (size_t i = 0; paths && i < params.n_paths; i++)
+		free(paths[i]);
+	free(paths);
+	free(names);
+	return bits;
+}

@@ -5,6 +5,7 @@
 
 #include <bcfmt/check.h>
 #include <bcfmt/render.h>
+#include <bcfmt/writeback.h>
 
 #include "cli/open.h"
 #include "cli/options.h"
@@ -25,6 +26,7 @@ enum fsck_mode {
 	FSCK_PREEN, /* -p, -a */
 	FSCK_YES,   /* -y */
 	FSCK_ASK,
+	FSCK_HOME,  /* --writeback where nobody can be asked: no repair, but what it orders */
 };
 
 struct fsck_options {
@@ -35,6 +37,12 @@ struct fsck_options {
 	const char *undo_file;	/* to be made; "none"; NULL: one with a name of its own */
 	const char *copy_to;	/* a folder; NULL: the devices themselves are repaired */
 	bool is_shallow;	/* --no-deep */
+	bool is_writeback;	/* --writeback */
+	bool is_detach;		/* --detach */
+	bool is_adopt_auto;	/* --adopt auto */
+	struct bcfmt_adoption *adoptions; /* --adopt INODE=UUID */
+	size_t n_adoptions;
+	const char *lost_prefix; /* --lost; NULL: beside the undo file, when anything is */
 	const char **paths;	/* devices in the order of the command line */
 	enum bcfmt_role *roles; /* one a path */
 	size_t n_paths;

@@ -124,10 +124,11 @@ bool fsck_is_data_there(const struct fsck_options *options, const struct cli_dev
 {
 	const struct bcfmt_dev *image = cli_devices_image(devices);
 
-	if (!image || options->check.level != BCFMT_LEVEL_DATA)
+	if (!image || (options->check.level != BCFMT_LEVEL_DATA && !options->is_writeback))
 		return true;
-	cli_error(bcfmt_dev_name(image), "a metadata image holds no data: --level data needs the "
-					 "devices themselves");
+	cli_error(bcfmt_dev_name(image),
+		  "a metadata image holds no data: %s needs the devices themselves",
+		  options->is_writeback ? "--writeback" : "--level data");
 	return false;
 }
 
@@ -198,7 +199,8 @@ int main(int argc, char **argv)
 		bits = fsck_explain(&options);
 	else if (options.undo)
 		bits = fsck_undo(&options);
-	else if (options.mode != FSCK_CHECK || options.verbose)
+	else if (options.mode != FSCK_CHECK || options.verbose || options.is_writeback ||
+		 options.is_adopt_auto || options.n_adoptions)
 		bits = fsck_repair(&options);
 	else
 		bits = check(&options);

@@ -29,8 +29,7 @@ enum {
 	OPT_NO_DEEP,
 	OPT_UNDO_FILE,
 	OPT_COPY_TO,
-	OPT_LATER, /* this and all above: not in this version */
-	OPT_WRITEBACK = OPT_LATER,
+	OPT_WRITEBACK,
 	OPT_DETACH,
 	OPT_ADOPT,
 	OPT_LOST,
@@ -86,16 +85,25 @@ static const struct cli_option table[] = {
 	{ OPT_UNDO_FILE, 0, "undo-file", CLI_ARG_FILE, "FILE", false, 0,
 	  "save there what a repair overwrites, or none (default: a new\n"
 	  "file in $BCACHE_FSCK_UNDO_DIR or /var/lib/bcache-fsck)" },
+	{ OPT_WRITEBACK, 0, "writeback", CLI_ARG_NONE, NULL, false, 0,
+	  "after check and repair, copy all dirty data to the backing\n"
+	  "devices and mark it clean" },
+	{ OPT_DETACH, 0, "detach", CLI_ARG_NONE, NULL, false, 0,
+	  "and then detach the devices, so that they run without the\n"
+	  "cache" },
+	{ OPT_ADOPT, 0, "adopt", CLI_ARG_TEXT, "INODE=UUID|auto", true, 0,
+	  "dirty data of an inode without a device belongs to this\n"
+	  "backing device (auto: where older tables prove it); also a\n"
+	  "word for devices that are stale or detached" },
+	{ OPT_LOST, 0, "lost", CLI_ARG_TEXT, "PREFIX", false, 0,
+	  "write what is lost or doubtful of each volume to mapfiles of\n"
+	  "ddrescue, PREFIX-UUID.map (default: beside the undo file)" },
 	{ OPT_UNDO, 0, "undo", CLI_ARG_FILE, "FILE", false, 0,
 	  "put back what this undo file saved of the devices; with -n\n"
 	  "only tell; with --force also over what was changed since" },
 	{ 'q', 'q', "quiet", CLI_ARG_NONE, NULL, false, 0, "print only problems and the verdict" },
 	{ 'v', 'v', "verbose", CLI_ARG_NONE, NULL, true, 0,
 	  "print all findings, what kernels do then, and what repairs" },
-	{ OPT_WRITEBACK, 0, "writeback", CLI_ARG_NONE, NULL, false, 0, NULL },
-	{ OPT_DETACH, 0, "detach", CLI_ARG_NONE, NULL, false, 0, NULL },
-	{ OPT_ADOPT, 0, "adopt", CLI_ARG_TEXT, NULL, true, 0, NULL },
-	{ OPT_LOST, 0, "lost", CLI_ARG_TEXT, NULL, false, 0, NULL },
 	/* From here on only under the name fsck.bcache: options of fsck(8) itself. */
 	{ OPT_IGNORED, 'A', NULL, CLI_ARG_NONE, NULL, true, 0, NULL },
 	{ OPT_IGNORED, 'M', NULL, CLI_ARG_NONE, NULL, true, 0, NULL },
@@ -179,6 +187,27 @@ static void add_path(struct fsck_options *options, const char *path, enum bcfmt_
 	options->roles[options->n_paths++] = role;
 }
 
+static void add_adoption(struct fsck_options *options, const struct cli_parser *parser,
+			 const char *value)
+{
+	struct bcfmt_adoption *adoption = &options->adoptions[options->n_adoptions];
+	const char *uuid = strchr(value, '=');
+	char number[16];
+	uint64_t inode;
+
+	if (!strcmp(value, "auto")) {
+		options->is_adopt_auto = true;
+		return;
+	}
+	snprintf(number, sizeof(number), "%.*s", uuid ? (int)(uuid - value) : 0, value);
+	if (!uuid || uuid - value >= (int)sizeof(number) ||
+	    !cli_number_u64(number, BCFMT_KEY_MAX_INODE, &inode) ||
+	    !bcfmt_uuid_parse(uuid + 1, adoption->uuid))
+		cli_usage(parser, "--adopt: '%s' is neither INODE=UUID nor auto", value);
+	adoption->inode = (uint32_t)inode;
+	options->n_adoptions++;
+}
+
 static void take(struct fsck_options *options, const struct cli_parser *parser, int id,
 		 const char *value)
 {
@@ -252,6 +281,18 @@ static void take(struct fsck_options *options, const struct cli_parser *parser, 
 	case OPT_COPY_TO:
 		options->copy_to = value;
 		break;
+	case OPT_WRITEBACK:
+		options->is_writeback = true;
+		break;
+	case OPT_DETACH:
+		options->is_detach = true;
+		break;
+	case OPT_ADOPT:
+		add_adoption(options, parser, value);
+		break;
+	case OPT_LOST:
+		options->lost_prefix = value;
+		break;
 	case 'q':
 		options->is_quiet = true;
 		break;
@@ -286,12 +327,6 @@ static bool belongs_to_undo(int id)
 	}
 }
 
-static _Noreturn void refuse_later(const struct cli_parser *parser)
-{
-	cli_error(NULL, "--%s: not in this version; leave it out", parser->current->name);
-	exit(parser->program->usage_exit);
-}
-
 /* At most one of -n, -p, -y; without any, questions where there is somebody to answer. */
 static void settle_mode(struct fsck_options *options, const struct cli_parser *parser,
 			unsigned int n_modes)
@@ -300,8 +335,18 @@ static void settle_mode(struct fsck_options *options, const struct cli_parser *p
 		cli_usage(parser, "only one of -n, -p, -a and -y can be given");
 	if (!n_modes && !options->is_json && isatty(STDIN_FILENO) && isatty(STDOUT_FILENO))
 		options->mode = FSCK_ASK;
+	else if (!n_modes && options->is_writeback)
+		options->mode = FSCK_HOME;
+	if (options->is_detach && !options->is_writeback)
+		cli_usage(parser, "--detach needs --writeback: a device without its dirty data is "
+				  "of no use");
+	if (!n_modes && options->mode == FSCK_CHECK &&
+	    (options->is_adopt_auto || options->n_adoptions))
+		cli_usage(parser, "--adopt needs -p, -y, --writeback or a terminal to ask on");
+	if (options->lost_prefix && options->check.level == BCFMT_LEVEL_QUICK)
+		cli_usage(parser, "--lost needs all of the set: not with --level quick");
 	if (options->mode == FSCK_CHECK && options->copy_to)
-		cli_usage(parser, "--copy-to needs -p, -y or a terminal to ask on");
+		cli_usage(parser, "--copy-to needs -p, -y, --writeback or a terminal to ask on");
 	if (options->copy_to && options->undo_file)
 		cli_usage(parser, "--copy-to changes no device: there is nothing to undo");
 	if (options->mode != FSCK_CHECK && options->check.level == BCFMT_LEVEL_QUICK)
@@ -331,13 +376,12 @@ void fsck_options_parse(struct fsck_options *options, int argc, char **argv)
 	options->paths = calloc(room, sizeof(*options->paths));
 	options->roles = calloc(room, sizeof(*options->roles));
 	options->bad_maps = calloc(room, sizeof(*options->bad_maps));
-	if (!options->paths || !options->roles || !options->bad_maps) {
+	options->adoptions = calloc(room, sizeof(*options->adoptions));
+	if (!options->paths || !options->roles || !options->bad_maps || !options->adoptions) {
 		cli_error(NULL, "out of memory");
 		exit(FSCK_OPERATIONAL);
 	}
 	while ((id = cli_next(&parser, &value)) != CLI_END) {
-		if (id >= OPT_LATER && id < OPT_IGNORED)
-			refuse_later(&parser);
 		n_modes += id == 'n' || id == 'p' || id == 'y';
 		if (!belongs_to_undo(id) && !check_option)
 			check_option = parser.current;
@@ -364,5 +408,6 @@ void fsck_options_free(struct fsck_options *options)
 	free(options->paths);
 	free(options->roles);
 	free(options->bad_maps);
+	free(options->adoptions);
 	*options = (struct fsck_options){ 0 };
 }

@@ -4,12 +4,13 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "cli/message.h"
 #include "cli/progress.h"
 
-static int told(struct repair *repair, bcfmt_err err, const char *what)
+int repair_told(struct repair *repair, bcfmt_err err, const char *what)
 {
 	cli_progress_clear();
 	/* What the library refuses to write is no fault of the command line. */
@@ -60,23 +61,36 @@ static void print_item(struct repair *repair, const struct bcfmt_plan_item *item
 	bcfmt_row_end(repair->out);
 }
 
+static bool is_adopting(const struct fsck_options *options)
+{
+	return options->is_adopt_auto || options->n_adoptions;
+}
+
 static void print_plan(struct repair *repair)
 {
-	for (size_t i = 0; i < bcfmt_repair_items(repair->run); i++)
-		print_item(repair, bcfmt_repair_item(repair->run, i));
+	for (size_t i = 0; i < bcfmt_repair_items(repair->run); i++) {
+		const struct bcfmt_plan_item *item = bcfmt_repair_item(repair->run, i);
+
+		/* It is no repair of the plan, but it is done all the same. */
+		if (item->problem->repair != BCFMT_REPAIR_ADOPT || !is_adopting(repair->options))
+			print_item(repair, item);
+	}
 }
 
 static void print_field(struct repair *repair, const char *device,
 			const struct bcfmt_repair_field *field)
 {
 	if (!bcfmt_out_is_json(repair->out)) {
-		bcfmt_out_line(repair->out, "%s: new %s%s: %s", device, field->name,
+		bcfmt_out_line(repair->out, "%s: new %s%s%s%s: %s", device, field->name,
+			       *field->value ? " " : "", field->value,
 			       field->is_guess ? " (a guess)" : "", field->text);
 		return;
 	}
 	bcfmt_row_begin(repair->out, "superblock_field");
 	bcfmt_row_text(repair->out, "device", device);
 	bcfmt_row_text(repair->out, "field", field->name);
+	if (*field->value)
+		bcfmt_row_text(repair->out, "value", field->value);
 	bcfmt_row_bool(repair->out, "guess", field->is_guess);
 	bcfmt_row_text(repair->out, "evidence", field->text);
 	bcfmt_row_end(repair->out);
@@ -156,10 +170,18 @@ static bool agree(struct repair *repair)
 	case FSCK_YES:
 		bcfmt_repair_agree_all(repair->run, BCFMT_CONSENT_ASK);
 		return true;
+	case FSCK_HOME:
+		return true;
 	case FSCK_ASK:
 		break;
 	}
 	return ask(repair);
+}
+
+void repair_agree_again(struct repair *repair)
+{
+	if (repair->options->mode != FSCK_ASK)
+		(void)agree(repair);
 }
 
 /* ---- what is written ---- */
@@ -236,7 +258,7 @@ static int carry_out(struct repair *repair)
 	if (options->verbose)
 		err = bcfmt_repair_writes(repair->run, print_write, repair);
 	if (err)
-		return told(repair, err, "nothing is written");
+		return repair_told(repair, err, "nothing is written");
 	if (options->mode == FSCK_CHECK) {
 		print_counts(repair, "would be repaired");
 		return FSCK_CLEAN;
@@ -248,11 +270,12 @@ static int carry_out(struct repair *repair)
 		return bits;
 	err = bcfmt_repair_commit(repair->run);
 	if (err) {
-		bits = told(repair, err, "the repair is not complete: run it again");
+		bits = repair_told(repair, err, "the repair is not complete: run it again");
 		undo_file_close(repair, true);
 		return bits | FSCK_OPERATIONAL;
 	}
-	bits = undo_file_close(repair, false);
+	if (!options->is_writeback)
+		bits = undo_file_close(repair, false);
 	repair->is_done = true;
 	print_counts(repair, "repaired");
 	return bits | FSCK_REPAIRED;
@@ -270,11 +293,16 @@ static int rehearse(struct repair *repair)
 		cli_error(NULL, "cancelled: nothing is written");
 		return FSCK_CANCELLED;
 	}
+	/* --writeback adopts while it copies. */
+	if (!repair->options->is_writeback && is_adopting(repair->options))
+		bits = home_order_adoption(repair);
+	if (bits)
+		return bits;
 	err = bcfmt_repair_rehearse(repair->run, &result);
 	cli_progress_clear();
 	print_plan(repair);
 	if (err)
-		return told(repair, err, "nothing is written");
+		return repair_told(repair, err, "nothing is written");
 	if (result == BCFMT_REHEARSAL_REJECTED) {
 		cli_error_ctx(NULL, repair->ctx, BCFMT_E_DAMAGED);
 		return FSCK_PROBLEMS_LEFT;
@@ -292,6 +320,92 @@ static int rehearse(struct repair *repair)
 	return bits;
 }
 
+/* As the first check found it: afterwards lost ranges are old data that nothing tells of. */
+static bcfmt_err take_lost(struct repair *repair)
+{
+	const struct fsck_options *options = repair->options;
+	const struct bcfmt_set *set = bcfmt_repair_set(repair->run);
+	struct bcfmt_home *home;
+	bcfmt_err err = bcfmt_home_new(set, options->adoptions, options->n_adoptions,
+				       options->is_adopt_auto, &home);
+
+	if (!err)
+		err = lost_take(repair->ctx, set, bcfmt_repair_verdict(repair->run), home,
+				&repair->lost);
+	bcfmt_home_free(home);
+	return err;
+}
+
+/* Maps go where --lost says, else beside the undo file. */
+static int write_lost(struct repair *repair)
+{
+	const char *prefix = repair->options->lost_prefix, *undo = repair->undo_path;
+	size_t len = undo ? strlen(undo) : 0;
+	bool is_changed = repair->undo || repair->is_done;
+	char *beside = NULL;
+	int bits;
+
+	if (!prefix && !is_changed)
+		return FSCK_CLEAN;
+	if (!prefix && len) {
+		if (len > 5 && !strcmp(undo + len - 5, ".undo"))
+			len -= 5;
+		beside = strndup(undo, len);
+	}
+	bits = lost_write(repair->ctx, repair->out, &repair->lost, prefix ? prefix : beside,
+			  prefix != NULL);
+	free(beside);
+	return bits;
+}
+
+/* Bits after which nothing more is done. */
+static bool is_ended(int bits)
+{
+	return bits & (FSCK_OPERATIONAL | FSCK_USAGE | FSCK_CANCELLED);
+}
+
+static int work(struct repair *repair)
+{
+	int bits = rehearse(repair), closing;
+
+	if (repair->options->is_writeback && !is_ended(bits))
+		bits |= home_run(repair);
+	if (repair->options->is_writeback && repair->undo) {
+		closing = undo_file_close(repair, is_ended(bits));
+		bits |= closing;
+	}
+	return bits | write_lost(repair);
+}
+
+static void print_verdict(struct repair *repair, int bits)
+{
+	const struct bcfmt_report *report;
+
+	/* Nothing, when the set could not be opened again. */
+	if (!repair->run) {
+		bcfmt_render_summary(repair->out, NULL, bits);
+		return;
+	}
+	if (repair->is_done) {
+		report = bcfmt_repair_report_after(repair->run);
+		bcfmt_render_verdict(repair->out, bcfmt_repair_set_after(repair->run),
+				     bcfmt_repair_verdict_after(repair->run));
+	} else {
+		report = bcfmt_repair_report(repair->run);
+		bcfmt_render_verdict(repair->out, bcfmt_repair_set(repair->run),
+				     bcfmt_repair_verdict(repair->run));
+	}
+	bcfmt_render_summary(repair->out, report, bits);
+}
+
+static int left_bits(const struct repair *repair)
+{
+	if (!repair->run)
+		return FSCK_CLEAN;
+	return fsck_problem_bits(repair->is_done ? bcfmt_repair_report_after(repair->run)
+						 : bcfmt_repair_report(repair->run));
+}
+
 static int run_checked(struct repair *repair)
 {
 	struct fsck_result found = {
@@ -299,7 +413,7 @@ static int run_checked(struct repair *repair)
 		.report = bcfmt_repair_report(repair->run),
 		.verdict = bcfmt_repair_verdict(repair->run),
 	};
-	const struct bcfmt_report *last = found.report;
+	bcfmt_err err;
 	int bits;
 
 	found.stats = bcfmt_repair_stats(repair->run, &found.n_stats);
@@ -310,18 +424,12 @@ static int run_checked(struct repair *repair)
 	fsck_print_check(repair->out, repair->options, &found);
 	print_superblocks(repair);
 	fflush(stdout);
-	bits = rehearse(repair);
-	if (repair->is_done) {
-		last = bcfmt_repair_report_after(repair->run);
-		bcfmt_render_verdict(repair->out, bcfmt_repair_set_after(repair->run),
-				     bcfmt_repair_verdict_after(repair->run));
-	} else {
-		bcfmt_render_verdict(repair->out, found.set, found.verdict);
-	}
-	bits |= fsck_problem_bits(last);
+	err = take_lost(repair);
+	bits = err ? repair_told(repair, err, "nothing is written") : work(repair);
+	bits |= left_bits(repair);
 	if (bcfmt_out_error(repair->out))
 		bits |= FSCK_OPERATIONAL;
-	bcfmt_render_summary(repair->out, last, bits);
+	print_verdict(repair, bits);
 	return bits;
 }
 
@@ -338,21 +446,22 @@ static int run(struct repair *repair)
 		.n_bad_maps = options->n_bad_maps,
 		.roles = options->roles,
 	};
-	struct bcfmt_repair_params params = {
+	bcfmt_err err;
+
+	repair->params = (struct bcfmt_repair_params){
 		.check = options->check,
 		.page_bytes = options->check.page_bytes,
 		.incarnation_seq = options->incarnation_seq,
 		.is_shallow = options->is_shallow,
 	};
-	bcfmt_err err = cli_devices_open(repair->ctx, &open_params, &repair->devices);
-
+	err = cli_devices_open(repair->ctx, &open_params, &repair->devices);
 	if (err)
 		return fsck_print_nothing(repair->ctx, options, fsck_bits_of(err));
 	if (!fsck_is_data_there(options, &repair->devices))
 		return fsck_print_nothing(repair->ctx, options, FSCK_USAGE);
-	params.roles = repair->devices.roles;
-	err = bcfmt_repair_open(repair->ctx, repair->devices.devs, repair->devices.n, &params,
-				&repair->run);
+	repair->params.roles = repair->devices.roles;
+	err = bcfmt_repair_open(repair->ctx, repair->devices.devs, repair->devices.n,
+				&repair->params, &repair->run);
 	if (err)
 		return fsck_print_nothing(repair->ctx, options,
 					  fsck_told(repair->ctx, err, "the check is not complete"));
@@ -384,6 +493,7 @@ int fsck_repair(const struct fsck_options *options)
 	bcfmt_repair_free(repair.run);
 	cli_devices_close(&repair.devices);
 	undo_file_free(&repair);
+	lost_clear(&repair.lost);
 	bcfmt_ctx_free(repair.ctx);
 	return bits;
 }

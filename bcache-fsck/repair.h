@@ -7,6 +7,7 @@
 #include <bcfmt/undo.h>
 
 #include "fsck.h"
+#include "lost.h"
 
 struct repair {
 	const struct fsck_options *options;
@@ -16,10 +17,14 @@ struct repair {
 	struct bcfmt_repair_run *run;
 	struct bcfmt_undo *undo; /* NULL: none is wanted */
 	char *undo_path;
+	struct lost lost; /* as the first check found it */
+	struct bcfmt_repair_params params; /* of run */
 	bool is_done; /* what the rehearsal came to is on the devices or in the copies */
 };
 
-/* Makes the undo file, saves what is overwritten, syncs. Exit bits: not 0 when nothing may start. */
+/* Makes the undo file, when it is not there yet. Exit bits: not 0 when nothing may start. */
+int undo_file_open(struct repair *repair);
+/* The same, and saves what the run overwrites, and syncs. */
 int undo_file_make(struct repair *repair);
 /* After the writes: the end mark; where they failed, how to put things back. Exit bits. */
 int undo_file_close(struct repair *repair, bool is_failed);
@@ -27,5 +32,20 @@ void undo_file_free(struct repair *repair);
 
 /* --copy-to. Exit bits. */
 int copies_make(struct repair *repair);
+/* The copies become the devices of the repair. Exit bits. */
+int copies_open(struct repair *repair);
+
+/* Tells why the work ended early; exit bits. */
+int repair_told(struct repair *repair, bcfmt_err err, const char *what);
+/* Agrees to what the options say beforehand; to nothing where a question would be needed. */
+void repair_agree_again(struct repair *repair);
+
+/*
+ * --writeback: copies dirty data home after all repairs, marks it clean, detaches. The run and its
+ * set are others afterwards. Exit bits.
+ */
+int home_run(struct repair *repair);
+/* --adopt without --writeback: gives the order to the run. Exit bits. */
+int home_order_adoption(struct repair *repair);
 
 #endif

@@ -7,6 +7,7 @@
 #include "cli/message.h"
 #include "cli/progress.h"
 #include "fsck.h"
+#include "lost.h"
 
 int fsck_problem_bits(const struct bcfmt_report *report)
 {
@@ -112,6 +113,8 @@ int fsck_print(struct bcfmt_ctx *ctx, const struct fsck_options *options,
 	fsck_print_check(out, options, result);
 	if (result->verdict)
 		bcfmt_render_verdict(out, result->set, result->verdict);
+	if (result->verdict && options->lost_prefix)
+		bits |= lost_of_check(ctx, out, options, result->set, result->verdict);
 	if (bcfmt_out_error(out))
 		bits |= FSCK_OPERATIONAL;
 	bcfmt_render_summary(out, result->report, bits);

@@ -41,13 +41,23 @@ static char *default_path(const struct repair *repair)
 	return path;
 }
 
-int undo_file_make(struct repair *repair)
+static int no_undo(struct repair *repair, bcfmt_err err)
+{
+	cli_progress_clear();
+	if (err == BCFMT_E_CANCELLED)
+		return fsck_told(repair->ctx, err, "nothing is written");
+	cli_error_ctx(NULL, repair->ctx, err);
+	cli_error(NULL, "nothing is repaired without an undo file: name one with --undo-file, or "
+			"say --undo-file none");
+	return FSCK_OPERATIONAL;
+}
+
+int undo_file_open(struct repair *repair)
 {
 	const char *wanted = repair->options->undo_file;
-	bool is_made = false;
 	bcfmt_err err;
 
-	if (wanted && !strcmp(wanted, "none"))
+	if (repair->undo || repair->options->copy_to || (wanted && !strcmp(wanted, "none")))
 		return FSCK_CLEAN;
 	repair->undo_path = wanted ? strdup(wanted) : default_path(repair);
 	if (!repair->undo_path) {
@@ -55,21 +65,25 @@ int undo_file_make(struct repair *repair)
 		return FSCK_OPERATIONAL;
 	}
 	err = bcfmt_undo_create(repair->ctx, repair->undo_path, "bcache-fsck", &repair->undo);
-	is_made = !err;
-	if (!err)
-		err = bcfmt_repair_save(repair->run, repair->undo);
+	return err ? no_undo(repair, err) : FSCK_CLEAN;
+}
+
+int undo_file_make(struct repair *repair)
+{
+	bool is_new = !repair->undo;
+	int bits = undo_file_open(repair);
+	bcfmt_err err;
+
+	if (bits || !repair->undo)
+		return bits;
+	err = bcfmt_repair_save(repair->run, repair->undo);
 	cli_progress_clear();
 	if (!err)
 		return FSCK_CLEAN;
 	/* Nothing was written to a device yet: half an undo file is of no use to anybody. */
-	if (is_made)
+	if (is_new)
 		unlink(repair->undo_path);
-	if (err == BCFMT_E_CANCELLED)
-		return fsck_told(repair->ctx, err, "nothing is written");
-	cli_error_ctx(NULL, repair->ctx, err);
-	cli_error(NULL, "nothing is repaired without an undo file: name one with --undo-file, or "
-			"say --undo-file none");
-	return FSCK_OPERATIONAL;
+	return no_undo(repair, err);
 }
 
 int undo_file_close(struct repair *repair, bool is_failed)

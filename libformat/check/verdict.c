@@ -14,6 +14,8 @@ static const char *const reason_nothing_dirty = "the cache holds nothing that th
 static const char *const reason_dirty = "the newest data of the device is only in the cache";
 static const char *const reason_stale =
 	"it was run without its cache already; whose data is the newer one is open";
+static const char *const reason_detached_dirty =
+	"it is marked as attached to no cache; whose data is the newer one is open";
 static const char *const reason_volume = "the volume is only in the cache";
 static const char *const reason_unread = "not all of the cache's metadata was read";
 static const char *const reason_doubtful =
@@ -57,6 +59,10 @@ static void judge_device(const struct check *ck, struct bcfmt_verdict_device *de
 		   bcfmt_super_bdev_state(&device->member->super) == BCFMT_BDEV_STALE) {
 		device->safe_alone = BCFMT_SAFETY_UNKNOWN;
 		device->reason = reason_stale;
+	} else if (device->dirty_bytes && device->member &&
+		   bcfmt_super_bdev_state(&device->member->super) == BCFMT_BDEV_NONE) {
+		device->safe_alone = BCFMT_SAFETY_UNKNOWN;
+		device->reason = reason_detached_dirty;
 	} else if (device->dirty_bytes) {
 		device->safe_alone = BCFMT_NOT_SAFE;
 		device->reason = reason_dirty;

@@ -77,3 +77,22 @@ bool bcfmt_home_done_has(const struct bcfmt_home_done *done, const struct bcfmt_
 	return !range_map_at(&done->left[i], extent->start_sector, &range) ||
 	       range.start >= extent->end_sector;
 }
+
+bcfmt_err bcfmt_home_done_add_losses(const struct bcfmt_home_done *done,
+				     struct bcfmt_losses *losses, uint32_t inode)
+{
+	bcfmt_err err = BCFMT_OK;
+
+	for (size_t i = 0; !err && i < done->n_inodes; i++) {
+		uint64_t at = 0;
+		struct range range;
+
+		while (!err && range_map_at(&done->left[i], at, &range)) {
+			err = bcfmt_losses_add(losses, BCFMT_LOSS_UNREADABLE,
+					       (struct bcfmt_pos){ inode, range.start },
+					       (struct bcfmt_pos){ inode, range.end });
+			at = range.end;
+		}
+	}
+	return err;
+}

@@ -28,6 +28,8 @@ void orders_free(struct orders *orders)
 	free(orders->uuids);
 	free(orders->inodes);
 	free(orders->members);
+	for (size_t i = 0; i < orders->n_targets; i++)
+		free(orders->targets[i].sources);
 	free(orders->targets);
 	free(orders);
 }
@@ -105,7 +107,7 @@ static void fill_slot(struct orders *orders, const struct bcfmt_home_device *dev
 	memcpy(entry->label, device->member->super.label, sizeof(entry->label));
 }
 
-static void adopt_device(struct bcfmt_repair_run *repair, const struct bcfmt_home_device *device)
+static bcfmt_err adopt_device(struct bcfmt_repair_run *repair, const struct bcfmt_home_device *device)
 {
 	struct orders *orders = repair->orders;
 	struct order_target *target = &orders->targets[orders->n_targets++];
@@ -122,8 +124,12 @@ static void adopt_device(struct bcfmt_repair_run *repair, const struct bcfmt_hom
 		break;
 	}
 	*target = (struct order_target){ .inode = device->inodes[0],
-					 .sources = device->inodes + 1,
+					 .sources = calloc(device->n_inodes,
+							   sizeof(*target->sources)),
 					 .n_sources = device->n_inodes - 1 };
+	if (!target->sources)
+		return no_memory(repair);
+	memcpy(target->sources, device->inodes + 1, target->n_sources * sizeof(*target->sources));
 	if (!device->has_slot) {
 		fill_slot(orders, device, target->inode);
 		is_own_old = true;
@@ -135,6 +141,7 @@ static void adopt_device(struct bcfmt_repair_run *repair, const struct bcfmt_hom
 	member->has_state = true;
 	member->state = BCFMT_BDEV_DIRTY;
 	member->is_attached = true;
+	return BCFMT_OK;
 }
 
 bcfmt_err bcfmt_repair_order_adoption(struct bcfmt_repair_run *repair,
@@ -148,7 +155,7 @@ bcfmt_err bcfmt_repair_order_adoption(struct bcfmt_repair_run *repair,
 		const struct bcfmt_home_device *device = &home->devices[i];
 
 		if (device->is_adopted && !device->refusal && device->n_inodes)
-			adopt_device(repair, device);
+			err = adopt_device(repair, device);
 	}
 	if (!err)
 		qsort(repair->orders->targets, repair->orders->n_targets,

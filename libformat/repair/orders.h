@@ -21,7 +21,7 @@ struct order_member {
 /* An inode that takes the keys of others, where it and newer ones of them have none. */
 struct order_target {
 	uint32_t inode;
-	const uint32_t *sources; /* the newest first; borrowed */
+	uint32_t *sources; /* the newest first */
 	size_t n_sources;
 };
 

@@ -220,3 +220,12 @@ const struct bcfmt_verdict *bcfmt_repair_verdict_after(const struct bcfmt_repair
 {
 	return repair->set_after ? &repair->verdict_after : NULL;
 }
+
+struct bcfmt_dev *bcfmt_repair_device(const struct bcfmt_repair_run *repair,
+				      const struct bcfmt_member *member)
+{
+	for (size_t i = 0; i < repair->n_members; i++)
+		if (repair->tops[i] == member->dev)
+			return repair->members[i].dev;
+	return NULL;
+}

@@ -98,6 +98,9 @@ BCFMT_API const struct bcfmt_report *bcfmt_repair_report(const struct bcfmt_repa
 BCFMT_API const struct bcfmt_verdict *bcfmt_repair_verdict(const struct bcfmt_repair_run *repair);
 BCFMT_API const struct bcfmt_pass_stat *bcfmt_repair_stats(const struct bcfmt_repair_run *repair,
 							   size_t *n_stats);
+/* The device that was given for a member of that set; NULL when it is none. */
+BCFMT_API struct bcfmt_dev *bcfmt_repair_device(const struct bcfmt_repair_run *repair,
+						const struct bcfmt_member *member);
 /* Items in the order of problem numbers. */
 BCFMT_API size_t bcfmt_repair_items(const struct bcfmt_repair_run *repair);
 BCFMT_API const struct bcfmt_plan_item *bcfmt_repair_item(const struct bcfmt_repair_run *repair,
@@ -106,7 +109,8 @@ BCFMT_API const struct bcfmt_plan_item *bcfmt_repair_item(const struct bcfmt_rep
 /* A field of a superblock that is proposed anew. */
 struct bcfmt_repair_field {
 	const char *name;
-	const char *text; /* what it was derived from */
+	const char *value; /* with its unit; "" where there is only one */
+	const char *text;  /* what it was derived from */
 	bool is_guess;    /* nothing proves it */
 };
 /*

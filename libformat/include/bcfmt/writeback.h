@@ -122,6 +122,9 @@ bcfmt_home_done_sums(const struct bcfmt_home_done *done);
 /* Everything was looked at; and nothing was left out. */
 BCFMT_API bool bcfmt_home_done_is_through(const struct bcfmt_home_done *done);
 BCFMT_API bool bcfmt_home_done_is_whole(const struct bcfmt_home_done *done);
+/* Adds what was left out to losses, as unreadable sectors of inode. */
+BCFMT_API bcfmt_err bcfmt_home_done_add_losses(const struct bcfmt_home_done *done,
+					       struct bcfmt_losses *losses, uint32_t inode);
 /* The extent is home: all of it was copied, and is durable. Thread-safe. */
 BCFMT_API bool bcfmt_home_done_has(const struct bcfmt_home_done *done,
 				   const struct bcfmt_extent *extent);

@@ -1,0 +1,605 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * --writeback, --detach, --adopt: dirty data goes to its backing devices, is marked clean where the
+ * cache can be written, and devices are detached. Copying goes on as long as it takes; now and then
+ * what is home is marked, so that a run that is cut off has less to do the next time.
+ */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli/message.h"
+#include "cli/progress.h"
+#include "repair.h"
+
+/* Marking writes all metadata above the leaves: seldom enough to cost little. */
+#define MARK_BYTES_MIN (1ull << 30)
+#define MARK_PARTS     8u
+
+/* One backing device. */
+struct home_member {
+	struct bcfmt_home_done *done; /* NULL: nothing of it is dirty, or it is refused */
+	uint64_t dirty_bytes;
+	bool is_refused;
+	bool is_whole; /* nothing dirty is left of it, and nothing doubtful */
+	bool is_marked;
+	bool is_detached;
+	const char *why_not; /* detached, or marked; static */
+};
+
+struct home_work {
+	struct repair *repair;
+	struct bcfmt_home *home; /* of the run's set */
+	struct bcfmt_adoption *adoptions; /* what the first home came to */
+	size_t n_adoptions;
+	struct home_member *members;
+	size_t n_members;
+	bool may_mark;
+};
+
+static const struct bcfmt_set *set_of(const struct home_work *work)
+{
+	return bcfmt_repair_set(work->repair->run);
+}
+
+static const char *name_of(const struct home_work *work, size_t i)
+{
+	return bcfmt_dev_name(set_of(work)->backing[i].dev);
+}
+
+static bool is_dry(const struct home_work *work)
+{
+	return work->repair->options->mode == FSCK_CHECK;
+}
+
+/* ---- whose it is ---- */
+
+/* An adoption that cannot be is told; it is an error of the command line. */
+static int make_home(struct repair *repair, struct bcfmt_home **home)
+{
+	const struct fsck_options *options = repair->options;
+	bcfmt_err err = bcfmt_home_new(bcfmt_repair_set(repair->run), options->adoptions,
+				       options->n_adoptions, options->is_adopt_auto, home);
+
+	return repair_told(repair, err, "nothing is adopted");
+}
+
+/* After the set was opened anew older tables may be gone: what they proved is said again. */
+static bcfmt_err keep_adoptions(struct home_work *work)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < work->home->n_devices; i++)
+		n += work->home->devices[i].n_inodes;
+	work->adoptions = calloc(n + 1, sizeof(*work->adoptions));
+	if (!work->adoptions)
+		return BCFMT_E_NOMEM;
+	for (size_t i = 0; i < work->home->n_devices; i++) {
+		const struct bcfmt_home_device *device = &work->home->devices[i];
+
+		for (size_t j = 0; device->is_adopted && j < device->n_inodes; j++) {
+			struct bcfmt_adoption *adoption = &work->adoptions[work->n_adoptions++];
+
+			adoption->inode = device->inodes[j];
+			memcpy(adoption->uuid, device->member->super.uuid, BCFMT_UUID_BYTES);
+		}
+	}
+	return BCFMT_OK;
+}
+
+static uint64_t dirty_bytes_of(const struct bcfmt_verdict *verdict,
+			       const struct bcfmt_home_device *device)
+{
+	uint64_t bytes = 0;
+
+	for (size_t i = 0; i < verdict->n_devices; i++)
+		for (size_t j = 0; j < device->n_inodes; j++)
+			if (verdict->devices[i].has_inode &&
+			    verdict->devices[i].inode == device->inodes[j])
+				bytes += verdict->devices[i].dirty_bytes +
+					 verdict->devices[i].redirtied_bytes;
+	return bytes;
+}
+
+/* ---- the set anew ---- */
+
+/* The run is over what the devices hold now. */
+static int open_again(struct home_work *work)
+{
+	struct repair *repair = work->repair;
+	bcfmt_err err;
+
+	bcfmt_home_free(work->home);
+	work->home = NULL;
+	bcfmt_repair_free(repair->run);
+	repair->run = NULL;
+	repair->is_done = false;
+	/* What was chosen is the only history now. */
+	repair->params.incarnation_seq = 0;
+	repair->params.roles = repair->devices.roles;
+	err = bcfmt_repair_open(repair->ctx, repair->devices.devs, repair->devices.n,
+				&repair->params, &repair->run);
+	if (err)
+		return repair_told(repair, err, "dirty data is not copied");
+	cli_progress_clear();
+	repair_agree_again(repair);
+	return FSCK_CLEAN;
+}
+
+static int open_home_again(struct home_work *work)
+{
+	int bits = open_again(work);
+	bcfmt_err err;
+
+	if (bits)
+		return bits;
+	err = bcfmt_home_new(set_of(work), work->adoptions, work->n_adoptions, false, &work->home);
+	return repair_told(work->repair, err, "dirty data is not copied");
+}
+
+/* ---- copying ---- */
+
+static const char *why_left(enum bcfmt_home_why why)
+{
+	switch (why) {
+	case BCFMT_HOME_UNREADABLE:
+		return "unreadable";
+	case BCFMT_HOME_OUTSIDE:
+		return "outside";
+	case BCFMT_HOME_PLACE:
+		break;
+	}
+	return "place";
+}
+
+static const char *why_left_text(enum bcfmt_home_why why)
+{
+	switch (why) {
+	case BCFMT_HOME_UNREADABLE:
+		return "the cache cannot read it";
+	case BCFMT_HOME_OUTSIDE:
+		return "it lies outside the data of the device";
+	case BCFMT_HOME_PLACE:
+		break;
+	}
+	return "its place on the cache holds metadata, or is on another device";
+}
+
+static bcfmt_err tell_left(void *arg, const struct bcfmt_home_left *left)
+{
+	struct home_work *work = arg;
+	struct bcfmt_out *out = work->repair->out;
+	const char *name = bcfmt_dev_name(left->device->member->dev);
+
+	cli_progress_clear();
+	cli_error(name,
+		  "sectors %" PRIu64 "-%" PRIu64 " stay as they are, dirty data at sector %" PRIu64
+		  " of the cache is not written: %s",
+		  left->start_sector, left->start_sector + left->sectors - 1, left->cache_sector,
+		  why_left_text(left->why));
+	if (!bcfmt_out_is_json(out))
+		return BCFMT_OK;
+	bcfmt_row_begin(out, "left");
+	bcfmt_row_text(out, "device", name);
+	bcfmt_row_text(out, "why", why_left(left->why));
+	bcfmt_row_u64(out, "inode", left->inode);
+	bcfmt_row_u64(out, "sector", left->start_sector);
+	bcfmt_row_u64(out, "sectors", left->sectors);
+	bcfmt_row_u64(out, "cache_sector", left->cache_sector);
+	bcfmt_row_end(out);
+	return BCFMT_OK;
+}
+
+static void tell_refused(struct home_work *work, size_t i)
+{
+	const struct bcfmt_home_device *device = &work->home->devices[i];
+	bool is_word_missing = device->refusal == BCFMT_HOME_STALE ||
+			       device->refusal == BCFMT_HOME_DETACHED;
+	char uuid[BCFMT_UUID_TEXT_BYTES];
+
+	bcfmt_uuid_text(device->member->super.uuid, uuid);
+	if (is_word_missing && device->has_slot)
+		cli_error(name_of(work, i),
+			  "%" PRIu64 " dirty bytes are not written, it %s; look at both with "
+			  "bcache-dump export, then --adopt %" PRIu32 "=%s writes them",
+			  work->members[i].dirty_bytes, bcfmt_home_refusal_text(device->refusal),
+			  device->inodes[0], uuid);
+	else
+		cli_error(name_of(work, i), "%" PRIu64 " dirty bytes are not written, it %s",
+			  work->members[i].dirty_bytes, bcfmt_home_refusal_text(device->refusal));
+}
+
+static int commit_marks(struct home_work *work, bool is_last);
+
+static uint64_t mark_step(const struct home_work *work)
+{
+	uint64_t total = 0;
+
+	for (size_t i = 0; i < work->n_members; i++)
+		total += work->members[i].dirty_bytes;
+	return total / MARK_PARTS > MARK_BYTES_MIN ? total / MARK_PARTS : MARK_BYTES_MIN;
+}
+
+static int copy_home(struct home_work *work, size_t i)
+{
+	struct repair *repair = work->repair;
+	struct home_member *member = &work->members[i];
+	struct bcfmt_writeback_params params = { .undo = repair->undo, .left = tell_left,
+						 .arg = work, .total_bytes = member->dirty_bytes };
+	bcfmt_err err = bcfmt_home_done_new(repair->ctx, &work->home->devices[i], &member->done);
+	int bits = FSCK_CLEAN;
+
+	while (!err && !bits && !bcfmt_home_done_is_through(member->done)) {
+		const struct bcfmt_home_device *device = &work->home->devices[i];
+
+		params.target = bcfmt_repair_device(repair->run, device->member);
+		params.stop_bytes = work->may_mark ? mark_step(work) : 0;
+		if (repair->undo)
+			err = bcfmt_undo_add_device(repair->undo, params.target,
+						    &params.undo_index);
+		if (!err)
+			err = bcfmt_repair_writeback(repair->run, device, &params, member->done);
+		if (!err && !bcfmt_home_done_is_through(member->done)) {
+			bits = commit_marks(work, false);
+			bits = bits & ~FSCK_REPAIRED ? bits : open_home_again(work);
+		}
+	}
+	cli_progress_clear();
+	if (err)
+		bits |= repair_told(repair, err,
+				    "dirty data is not all copied and stays dirty in the cache: "
+				    "run it again") |
+			(err == BCFMT_E_CANCELLED ? 0 : FSCK_OPERATIONAL);
+	return bits;
+}
+
+/* ---- marks ---- */
+
+/* Devices whose newest data may still be in the cache, for all that was read. */
+static bool is_doubtful(struct home_work *work, size_t i)
+{
+	const struct bcfmt_set *set = set_of(work);
+	struct lost *lost = &work->repair->lost;
+	struct bcfmt_loss_sums sums = { 0 };
+
+	/* The repair that was agreed to settled it. */
+	if (work->repair->options->mode == FSCK_YES)
+		return false;
+	if (!lost->is_known || !set->has_all_prios || set->uuids_state != BCFMT_UUIDS_OK ||
+	    i >= lost->n || bcfmt_losses_sum(lost->volumes[i].losses, &lost->volumes[i].map, &sums))
+		return true;
+	return sums.doubtful_bytes > 0;
+}
+
+static void judge_member(struct home_work *work, size_t i, struct bcfmt_home_order *order)
+{
+	const struct fsck_options *options = work->repair->options;
+	const struct bcfmt_home_device *device = &work->home->devices[i];
+	enum bcfmt_bdev_state state = bcfmt_super_bdev_state(&device->member->super);
+	struct home_member *member = &work->members[i];
+	bool is_copied = !member->dirty_bytes ||
+			 (member->done && bcfmt_home_done_is_whole(member->done));
+	bool is_doubt = is_doubtful(work, i);
+
+	*order = (struct bcfmt_home_order){ .device = device, .done = member->done };
+	member->is_whole = !member->is_refused && is_copied && !is_doubt;
+	order->is_clean = member->is_whole && (work->may_mark || !member->dirty_bytes) &&
+			  state == BCFMT_BDEV_DIRTY;
+	if (!options->is_detach || member->is_refused ||
+	    (device->refusal && device->refusal != BCFMT_HOME_STALE) ||
+	    (state == BCFMT_BDEV_NONE && !device->has_slot))
+		return;
+	if (!member->is_whole && options->mode != FSCK_YES) {
+		member->why_not = !is_copied ? "not all of its dirty data could be written"
+					     : "damage leaves open whether the cache holds more";
+		return;
+	}
+	order->is_detached = member->is_detached = true;
+	order->is_slot_freed = is_copied;
+}
+
+static bool is_any_copied(const struct home_member *member)
+{
+	return member->done && bcfmt_home_done_sums(member->done)->copied_bytes;
+}
+
+/* Rehearses and commits what was ordered. */
+static int commit_orders(struct home_work *work)
+{
+	struct repair *repair = work->repair;
+	enum bcfmt_rehearsal result;
+	bcfmt_err err = bcfmt_repair_rehearse(repair->run, &result);
+	int bits;
+
+	cli_progress_clear();
+	if (err)
+		return repair_told(repair, err, "what is home stays dirty in the cache");
+	if (result == BCFMT_REHEARSAL_REJECTED) {
+		cli_error_ctx(NULL, repair->ctx, BCFMT_E_DAMAGED);
+		return FSCK_PROBLEMS_LEFT;
+	}
+	if (result == BCFMT_REHEARSAL_NOTHING)
+		return FSCK_CLEAN;
+	bits = undo_file_make(repair);
+	if (bits)
+		return bits;
+	err = bcfmt_repair_commit(repair->run);
+	if (err)
+		return repair_told(repair, err, "not all is marked: run it again") |
+		       FSCK_OPERATIONAL;
+	repair->is_done = true;
+	return FSCK_REPAIRED;
+}
+
+static int commit_marks(struct home_work *work, bool is_last)
+{
+	struct bcfmt_home_order *orders = calloc(work->n_members + 1, sizeof(*orders));
+	bool has_marks = false;
+	size_t n = 0;
+	bcfmt_err err = orders ? BCFMT_OK : BCFMT_E_NOMEM;
+	int bits;
+
+	for (size_t i = 0; !err && i < work->n_members; i++) {
+		struct bcfmt_home_order *order = &orders[n];
+
+		if (is_last)
+			judge_member(work, i, order);
+		else
+			*order = (struct bcfmt_home_order){ .device = &work->home->devices[i],
+							    .done = work->members[i].done };
+		has_marks |= is_any_copied(&work->members[i]) ||
+			     (order->is_slot_freed && order->device->has_slot);
+		n += is_any_copied(&work->members[i]) || order->is_clean || order->is_detached;
+	}
+	if (!err && n)
+		err = bcfmt_repair_order_home(work->repair->run, orders, n,
+					      has_marks && work->may_mark);
+	bits = repair_told(work->repair, err, "what is home stays dirty in the cache");
+	if (!err && n)
+		bits = commit_orders(work);
+	for (size_t i = 0; i < work->n_members && is_last; i++) {
+		struct home_member *member = &work->members[i];
+
+		member->is_marked = work->may_mark && bits == FSCK_REPAIRED &&
+				    is_any_copied(member);
+		member->is_detached &= bits == FSCK_REPAIRED;
+	}
+	free(orders);
+	return bits;
+}
+
+/* ---- telling ---- */
+
+static void tell_text(const struct home_work *work, size_t i)
+{
+	const struct home_member *member = &work->members[i];
+	const struct bcfmt_writeback_sums *sums = bcfmt_home_done_sums(member->done);
+	struct bcfmt_out *out = work->repair->out;
+	char text[32];
+
+	bcfmt_out_line(out, "%s: %s (%" PRIu64 " bytes) of dirty data written home, %s%s",
+		       name_of(work, i), bcfmt_bytes_text(sums->copied_bytes, text),
+		       sums->copied_bytes, member->is_marked ? "marked clean in the cache" : "",
+		       member->is_marked ? "" : "still marked dirty in the cache");
+	if (sums->unreadable_bytes || sums->outside_bytes)
+		bcfmt_out_line(out,
+			       "%s: %" PRIu64 " dirty bytes could not be read, %" PRIu64
+			       " have no place on it: they stay dirty in the cache",
+			       name_of(work, i), sums->unreadable_bytes, sums->outside_bytes);
+	if (sums->covered_bytes)
+		bcfmt_out_line(out,
+			       "%s: %" PRIu64 " adopted bytes yielded to newer data of the device",
+			       name_of(work, i), sums->covered_bytes);
+}
+
+static void tell_json(const struct home_work *work, size_t i)
+{
+	static const struct bcfmt_writeback_sums none;
+	const struct home_member *member = &work->members[i];
+	const struct bcfmt_writeback_sums *sums =
+		member->done ? bcfmt_home_done_sums(member->done) : &none;
+	struct bcfmt_out *out = work->repair->out;
+
+	bcfmt_row_begin(out, "writeback");
+	bcfmt_row_text(out, "device", name_of(work, i));
+	bcfmt_row_uuid(out, "uuid", work->home->devices[i].member->super.uuid);
+	bcfmt_row_u64(out, "dirty_bytes", member->dirty_bytes);
+	bcfmt_row_u64(out, "copied_bytes", sums->copied_bytes);
+	bcfmt_row_u64(out, "unreadable_bytes", sums->unreadable_bytes);
+	bcfmt_row_u64(out, "outside_bytes", sums->outside_bytes);
+	bcfmt_row_u64(out, "covered_bytes", sums->covered_bytes);
+	bcfmt_row_bool(out, "marked_clean", member->is_marked);
+	bcfmt_row_bool(out, "detached", member->is_detached);
+	if (member->is_refused)
+		bcfmt_row_text(out, "refused",
+			       bcfmt_home_refusal_text(work->home->devices[i].refusal));
+	if (member->why_not)
+		bcfmt_row_text(out, "why_not_detached", member->why_not);
+	bcfmt_row_end(out);
+}
+
+static void tell_members(const struct home_work *work)
+{
+	struct bcfmt_out *out = work->repair->out;
+	bool is_quiet = work->repair->options->is_quiet;
+
+	for (size_t i = 0; i < work->n_members; i++) {
+		const struct home_member *member = &work->members[i];
+
+		if (bcfmt_out_is_json(out)) {
+			tell_json(work, i);
+			continue;
+		}
+		if (member->done && !is_quiet)
+			tell_text(work, i);
+		if (member->is_detached && !is_quiet)
+			bcfmt_out_line(out, "%s: detached, it runs by itself", name_of(work, i));
+		if (member->why_not)
+			cli_error(name_of(work, i),
+				  "not detached: %s; -y detaches it all the same", member->why_not);
+	}
+}
+
+static void tell_dry(struct home_work *work, size_t i)
+{
+	const struct bcfmt_home_device *device = &work->home->devices[i];
+	struct bcfmt_out *out = work->repair->out;
+
+	if (bcfmt_out_is_json(out)) {
+		tell_json(work, i);
+		return;
+	}
+	if (work->members[i].dirty_bytes && !device->refusal)
+		bcfmt_out_line(out, "%s: %" PRIu64 " dirty bytes would be written home%s",
+			       name_of(work, i), work->members[i].dirty_bytes,
+			       work->repair->options->is_detach ? ", and it would be detached" : "");
+}
+
+/* ---- from the beginning to the end ---- */
+
+/* Dirty data of backing devices that were not given stays where it is. */
+static int tell_absent(struct home_work *work)
+{
+	const struct bcfmt_verdict *verdict = bcfmt_repair_verdict(work->repair->run);
+	int bits = FSCK_CLEAN;
+
+	for (size_t i = 0; i < verdict->n_devices; i++) {
+		const struct bcfmt_verdict_device *device = &verdict->devices[i];
+		char uuid[BCFMT_UUID_TEXT_BYTES];
+
+		if (!device->has_entry || device->is_flash_only || device->member ||
+		    !(device->dirty_bytes + device->redirtied_bytes))
+			continue;
+		bcfmt_uuid_text(device->uuid, uuid);
+		cli_error(bcfmt_dev_name(set_of(work)->cache.dev),
+			  "%" PRIu64 " dirty bytes of inode %" PRIu32
+			  " stay here: give their backing device, uuid %s, along with the cache",
+			  device->dirty_bytes + device->redirtied_bytes, device->inode, uuid);
+		bits = FSCK_PROBLEMS_LEFT;
+	}
+	return bits;
+}
+
+static int run_members(struct home_work *work)
+{
+	struct repair *repair = work->repair;
+	const struct bcfmt_verdict *verdict = bcfmt_repair_verdict(repair->run);
+	int bits = tell_absent(work);
+	bool is_any = false;
+
+	for (size_t i = 0; i < work->n_members; i++) {
+		struct home_member *member = &work->members[i];
+		const struct bcfmt_home_device *device = &work->home->devices[i];
+
+		member->dirty_bytes = dirty_bytes_of(verdict, device);
+		member->is_refused = member->dirty_bytes && device->refusal;
+		is_any |= member->dirty_bytes && !member->is_refused;
+		if (member->is_refused) {
+			tell_refused(work, i);
+			bits |= FSCK_PROBLEMS_LEFT;
+		}
+		if (is_dry(work))
+			tell_dry(work, i);
+	}
+	if (is_dry(work))
+		return bits;
+	if (is_any) {
+		int undo_bits = undo_file_open(repair);
+
+		if (undo_bits)
+			return bits | undo_bits;
+	}
+	for (size_t i = 0; i < work->n_members; i++) {
+		int copied;
+
+		if (!work->members[i].dirty_bytes || work->members[i].is_refused)
+			continue;
+		copied = copy_home(work, i);
+		bits |= copied;
+		if (copied & ~(FSCK_REPAIRED | FSCK_PROBLEMS_LEFT))
+			return bits;
+	}
+	return bits;
+}
+
+/* What could not be brought home joins what is lost. */
+static bcfmt_err add_losses(struct home_work *work)
+{
+	struct lost *lost = &work->repair->lost;
+	bcfmt_err err = BCFMT_OK;
+
+	for (size_t i = 0; !err && i < work->n_members && i < lost->n; i++)
+		if (work->members[i].done)
+			err = bcfmt_home_done_add_losses(work->members[i].done,
+							 lost->volumes[i].losses, 0);
+	return err ? err : lost_finish(lost);
+}
+
+static int home_work_run(struct home_work *work)
+{
+	const char *why;
+	int bits;
+
+	bits = make_home(work->repair, &work->home);
+	if (!bits)
+		bits = repair_told(work->repair, keep_adoptions(work), "dirty data is not copied");
+	if (bits)
+		return bits;
+	work->n_members = work->home->n_devices;
+	work->members = calloc(work->n_members + 1, sizeof(*work->members));
+	if (!work->members)
+		return repair_told(work->repair, BCFMT_E_NOMEM, "dirty data is not copied");
+	why = bcfmt_repair_why_no_orders(work->repair->run);
+	work->may_mark = !why;
+	bits = run_members(work);
+	if (is_dry(work))
+		return bits;
+	bits |= repair_told(work->repair, add_losses(work), "what is lost is not all known");
+	if (!(bits & ~(FSCK_REPAIRED | FSCK_PROBLEMS_LEFT)))
+		bits |= commit_marks(work, true);
+	tell_members(work);
+	for (size_t i = 0; i < work->n_members; i++) {
+		const struct home_member *member = &work->members[i];
+
+		if (is_any_copied(member))
+			bits |= FSCK_REPAIRED;
+		if (member->why_not || (member->done && !bcfmt_home_done_is_whole(member->done)))
+			bits |= FSCK_PROBLEMS_LEFT;
+	}
+	if (why && bits & FSCK_REPAIRED)
+		cli_error(NULL, "the cache is left as it is, with its dirty marks: %s", why);
+	return bits;
+}
+
+int home_run(struct repair *repair)
+{
+	struct home_work work = { .repair = repair };
+	int bits = FSCK_CLEAN;
+
+	if (repair->options->copy_to)
+		bits = copies_open(repair);
+	if (!bits && (repair->is_done || repair->options->copy_to))
+		bits = open_again(&work);
+	if (!bits)
+		bits = home_work_run(&work);
+	for (size_t i = 0; i < work.n_members; i++)
+		bcfmt_home_done_free(work.members[i].done);
+	free(work.members);
+	free(work.adoptions);
+	bcfmt_home_free(work.home);
+	return bits;
+}
+
+int home_order_adoption(struct repair *repair)
+{
+	struct bcfmt_home *home;
+	int bits = make_home(repair, &home);
+	bcfmt_err err;
+
+	if (bits)
+		return bits;
+	err = bcfmt_repair_order_adoption(repair->run, home);
+	bcfmt_home_free(home);
+	return repair_told(repair, err, "nothing is adopted");
+}
