@@ -170,7 +170,7 @@ static bool is_free(struct repair_buckets *buckets, uint64_t bucket)
 	struct bcfmt_bad_read bad;
 	unsigned int marks = buckets->marks[bucket];
 
-	if (marks & (BUCKET_TAKEN | BUCKET_KEPT) ||
+	if (marks & (BUCKET_TAKEN | BUCKET_KEPT | BUCKET_SOURCE) ||
 	    (marks & BUCKET_NAMED && buckets->ease < EASE_NAMED))
 		return false;
 	if (marks & BUCKET_GIVEN_UP ? buckets->ease < EASE_GIVEN : set->buckets[bucket].use != 0)
@@ -193,7 +193,7 @@ uint64_t buckets_unused(const struct repair_buckets *buckets)
 	for (uint64_t i = (uint64_t)geo->first_bucket + geo->journal_buckets; i < geo->nbuckets;
 	     i++)
 		n += !buckets->set->buckets[i].use &&
-		     !(buckets->marks[i] & (BUCKET_TAKEN | BUCKET_KEPT));
+		     !(buckets->marks[i] & (BUCKET_TAKEN | BUCKET_KEPT | BUCKET_SOURCE));
 	return n;
 }
 
