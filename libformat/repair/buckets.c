@@ -214,7 +214,7 @@ bcfmt_err buckets_take(struct repair_buckets *buckets, uint64_t *bucket, uint8_t
 		buckets->next = (uint64_t)geo->first_bucket + geo->journal_buckets;
 	}
 	return bcfmt_fail(buckets->set->ctx, BCFMT_E_UNSUPPORTED,
-			  "%s: no bucket is left for the repair; it took %" PRIu64
-			  ": write dirty data back first",
+			  "nothing is written: %s: no bucket is left after %" PRIu64
+			  " new ones: write dirty data back first",
 			  bcfmt_dev_name(buckets->set->cache.dev), buckets->taken);
 }
