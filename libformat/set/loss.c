@@ -21,9 +21,9 @@ struct loss_record {
 struct bcfmt_losses {
 	struct bcfmt_ctx *ctx; /* borrowed */
 	pthread_mutex_t lock;
-	struct runs *lasting;  /* struct loss_record; of everything but leaves */
-	struct runs *leaves;   /* the same; after finish() all of them */
-	struct vec children;   /* struct child: pointers that were not followed */
+	struct runs *lasting; /* struct loss_record; of everything but leaves */
+	struct runs *leaves;  /* the same; after finish() all of them */
+	struct vec children;  /* struct child: pointers that were not followed */
 	bool is_finished;
 };
 
@@ -36,9 +36,9 @@ struct child {
 const char *bcfmt_loss_name(enum bcfmt_loss kind)
 {
 	static const char *const names[BCFMT_LOSS_KINDS] = {
-		[BCFMT_LOSS_STALE] = "stale",	[BCFMT_LOSS_UNREADABLE] = "unreadable",
-		[BCFMT_LOSS_PLACE] = "place",	[BCFMT_LOSS_NODE] = "node",
-		[BCFMT_LOSS_ORDER] = "order",	[BCFMT_LOSS_JOURNAL] = "journal",
+		[BCFMT_LOSS_STALE] = "stale", [BCFMT_LOSS_UNREADABLE] = "unreadable",
+		[BCFMT_LOSS_PLACE] = "place", [BCFMT_LOSS_NODE] = "node",
+		[BCFMT_LOSS_ORDER] = "order", [BCFMT_LOSS_JOURNAL] = "journal",
 		[BCFMT_LOSS_TWICE] = "twice",
 	};
 
@@ -222,11 +222,11 @@ static bcfmt_err doubt_outside(struct bcfmt_losses *losses, const struct bcfmt_n
 
 /* What of the leaf's range no journal entry proves. */
 static bcfmt_err doubt_leaf(struct bcfmt_losses *losses, const struct bcfmt_set *set,
-			    const struct bcfmt_node_view *view,
-			    const struct bcfmt_extent *extents, size_t n_extents)
+			    const struct bcfmt_node_view *view, const struct bcfmt_extent *extents,
+			    size_t n_extents)
 {
-	enum bcfmt_loss kind = is_damaged(view) || view->lost_sectors ? BCFMT_LOSS_NODE
-								      : BCFMT_LOSS_ORDER;
+	enum bcfmt_loss kind =
+		is_damaged(view) || view->lost_sectors ? BCFMT_LOSS_NODE : BCFMT_LOSS_ORDER;
 	bool has_proof = set->has_all_prios && !set->histories.is_found;
 	struct bcfmt_pos at = view->ref->lo;
 	bcfmt_err err = doubt_outside(losses, view);
@@ -244,8 +244,8 @@ static bcfmt_err doubt_leaf(struct bcfmt_losses *losses, const struct bcfmt_set 
 }
 
 bcfmt_err bcfmt_losses_leaf(struct bcfmt_losses *losses, const struct bcfmt_set *set,
-			    const struct bcfmt_node_view *view,
-			    const struct bcfmt_extent *extents, size_t n_extents)
+			    const struct bcfmt_node_view *view, const struct bcfmt_extent *extents,
+			    size_t n_extents)
 {
 	bcfmt_err err = BCFMT_OK;
 
