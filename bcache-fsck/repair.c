@@ -13,6 +13,11 @@
 int repair_told(struct repair *repair, bcfmt_err err, const char *what)
 {
 	cli_progress_clear();
+	/* What the library refuses to write is no fault of the command line. */
+	if (err == BCFMT_E_ARG) {
+		cli_error_ctx(NULL, repair->ctx, err);
+		return FSCK_OPERATIONAL;
+	}
 	return fsck_told(repair->ctx, err, what);
 }
 
@@ -76,13 +81,16 @@ static void print_field(struct repair *repair, const char *device,
 			const struct bcfmt_repair_field *field)
 {
 	if (!bcfmt_out_is_json(repair->out)) {
-		bcfmt_out_line(repair->out, "%s: new %s%s: %s", device, field->name,
+		bcfmt_out_line(repair->out, "%s: new %s%s%s%s: %s", device, field->name,
+			       *field->value ? " " : "", field->value,
 			       field->is_guess ? " (a guess)" : "", field->text);
 		return;
 	}
 	bcfmt_row_begin(repair->out, "superblock_field");
 	bcfmt_row_text(repair->out, "device", device);
 	bcfmt_row_text(repair->out, "field", field->name);
+	if (*field->value)
+		bcfmt_row_text(repair->out, "value", field->value);
 	bcfmt_row_bool(repair->out, "guess", field->is_guess);
 	bcfmt_row_text(repair->out, "evidence", field->text);
 	bcfmt_row_end(repair->out);
@@ -461,7 +469,7 @@ static int run(struct repair *repair)
 				&repair->params, &repair->run);
 	if (err)
 		return fsck_print_nothing(repair->ctx, options,
-					  repair_told(repair, err, "the check is not complete"));
+					  fsck_told(repair->ctx, err, "the check is not complete"));
 	cli_progress_clear();
 	return run_checked(repair);
 }

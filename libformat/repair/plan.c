@@ -24,6 +24,12 @@ static bool is_optional(const struct bcfmt_problem *problem)
 	case BCFMT_P_EXTENT_BEFORE_DATA:
 	case BCFMT_P_BACKING_DIFFERS:
 	case BCFMT_P_FREE_TOO_FEW:
+	case BCFMT_P_JOURNAL_UNREADABLE:
+	case BCFMT_P_UUID_DUPLICATE:
+	case BCFMT_P_UUID_IMPLAUSIBLE:
+	case BCFMT_P_UUID_VOLUME_EMPTY:
+	case BCFMT_P_BACKING_NO_ENTRY:
+	case BCFMT_P_BACKING_UNKNOWN:
 		return true;
 	default:
 		return false;
@@ -67,6 +73,8 @@ static const char *why_left(const struct bcfmt_repair_run *repair,
 			       : "only by an option of its own";
 	if (is_of_super(problem))
 		return super_why_left(repair, problem);
+	if (problem->id == BCFMT_P_JOURNAL_UNREADABLE)
+		return "the disk cannot read there: copy it with ddrescue to another one";
 	return no_rewrite(repair);
 }
 
@@ -126,6 +134,20 @@ void bcfmt_repair_agree_all(struct bcfmt_repair_run *repair, enum bcfmt_consent 
 	}
 }
 
+bool plan_leave(struct bcfmt_repair_run *repair, enum bcfmt_problem_id id, const char *why)
+{
+	for (size_t i = 0; i < repair->items.n; i++) {
+		struct bcfmt_plan_item *item = item_at(repair, i);
+
+		if (item->problem->id != id || !is_optional(item->problem))
+			continue;
+		item->state = BCFMT_PLAN_LEFT;
+		item->why = why;
+		return true;
+	}
+	return false;
+}
+
 bool plan_is_agreed(const struct bcfmt_repair_run *repair, enum bcfmt_problem_id id)
 {
 	for (size_t i = 0; i < repair->items.n; i++) {
@@ -133,6 +155,25 @@ bool plan_is_agreed(const struct bcfmt_repair_run *repair, enum bcfmt_problem_id
 
 		if (item->problem->id == id)
 			return item->state == BCFMT_PLAN_AGREED;
+	}
+	return false;
+}
+
+bool plan_is_any_agreed(const struct bcfmt_repair_run *repair)
+{
+	for (size_t i = 0; i < repair->items.n; i++)
+		if (bcfmt_repair_item(repair, i)->state == BCFMT_PLAN_AGREED)
+			return true;
+	return false;
+}
+
+bool plan_may_ask(const struct bcfmt_repair_run *repair)
+{
+	for (size_t i = 0; i < repair->items.n; i++) {
+		const struct bcfmt_plan_item *item = bcfmt_repair_item(repair, i);
+
+		if (item->state == BCFMT_PLAN_AGREED && item->problem->consent == BCFMT_CONSENT_ASK)
+			return true;
 	}
 	return false;
 }

@@ -60,6 +60,7 @@ static bcfmt_err open_set(struct bcfmt_repair_run *repair, uint64_t incarnation_
 		.page_bytes = repair->params.page_bytes,
 		.roles = repair->roles,
 		.incarnation_seq = incarnation_seq,
+		.is_shallow = repair->params.is_shallow,
 	};
 
 	return bcfmt_set_open(repair->ctx, repair->tops, repair->n_members, &params, set);
@@ -132,6 +133,7 @@ void bcfmt_repair_free(struct bcfmt_repair_run *repair)
 		for (unsigned int phase = BCFMT_REPAIR_PHASES; phase-- > 0;)
 			bcfmt_dev_free(repair->members[i].phase[phase]);
 	vec_free(&repair->items);
+	vec_free(&repair->room);
 	orders_free(repair->orders);
 	free(repair->members);
 	free(repair->tops);

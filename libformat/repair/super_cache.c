@@ -210,20 +210,19 @@ static void take_layout(struct proposing *p, const struct candidate *candidate)
 	proposing_note(p, SUPER_FIELD_VERSION, false, "%s",
 		       p->super.version == 5 ? "buckets of 32 MiB and more need it"
 					     : "what kernels write for a cache in use");
-	proposing_note(p, SUPER_FIELD_BUCKET, false, "%u sectors: %s", 1u << layout->bucket_log2,
-		       layout->bucket_text);
-	proposing_note(p, SUPER_FIELD_BLOCK, layout->is_block_guess, "%u sectors: %s",
-		       1u << layout->block_log2, layout->block_text);
-	proposing_note(p, SUPER_FIELD_NBUCKETS, false, "%llu: what the device holds; %s",
-		       (unsigned long long)layout->nbuckets,
+	proposing_note(p, SUPER_FIELD_BUCKET, false, "%s", layout->bucket_text);
+	proposing_note(p, SUPER_FIELD_BLOCK, layout->is_block_guess, "%s", layout->block_text);
+	proposing_note(p, SUPER_FIELD_NBUCKETS, false, "%s; %s",
+		       bcfmt_dev_bytes(p->dev) / BCFMT_SECTOR_BYTES >> layout->bucket_log2 ==
+				       layout->nbuckets
+			       ? "what the device holds"
+			       : "what the superblock says",
 		       layout->has_chain ? "the prio chain is as long as so many need"
 					 : "nothing that was found lies behind them");
 	proposing_note(p, SUPER_FIELD_FIRST_BUCKET, false,
-		       "%u: the newest journal entry lies in the ring that begins there, %s",
-		       layout->first_bucket, ring);
+		       "the newest journal entry lies in the ring that begins there, %s", ring);
 	proposing_note(p, SUPER_FIELD_JOURNAL, false,
-		       "%u buckets from the first one on, one in 128, %s", layout->journal_buckets,
-		       ring);
+		       "one bucket in 128, from the first one on, %s", ring);
 	/* Pointers name member 0, else no bset would have verified. */
 	if (p->faults & BCFMT_SUPER_BAD_MEMBER || p->super.nr_this_dev || !p->is_ours) {
 		p->super.nr_in_set = 1;
@@ -251,7 +250,7 @@ static void take_set_uuid(struct search *search, const struct sight *sight)
 		       "first half: magic of %llu %s; second half: %s", (unsigned long long)n_seen,
 		       seen,
 		       p->is_ours ? "as it is, which only backing devices could prove"
-				  : "made up, backing devices will not attach");
+				  : "made up, devices that are not given will not attach");
 	for (; partner_super(search->partners, search->n_partners, true, &index, &partner) ==
 	       BCFMT_OK;
 	     index++) {
@@ -333,12 +332,12 @@ static void take_rest(struct search *search, const struct candidate *candidate)
 	/* Without it a kernel would give up all that is on the device. */
 	if (!(p->super.flags & BCFMT_SUPER_FLAG_SYNC) && (!p->has_csum_right || p->super.keys)) {
 		p->super.flags |= BCFMT_SUPER_FLAG_SYNC;
-		proposing_note(p, SUPER_FIELD_FLAGS, p->has_csum_right,
-			       "in sync: there are %llu %s; discard and replacement policy: %s",
-			       (unsigned long long)(sight->n_jsets ? sight->n_jsets
-								   : sight->n_bsets),
-			       sight->n_jsets ? "journal entries" : "parts of nodes",
-			       p->is_ours && !is_flags_odd ? "as they are" : "default");
+		proposing_note(
+			p, SUPER_FIELD_FLAGS, p->has_csum_right,
+			"there are %llu %s, so it is in sync; discard and replacement policy: %s",
+			(unsigned long long)(sight->n_jsets ? sight->n_jsets : sight->n_bsets),
+			sight->n_jsets ? "journal entries" : "parts of nodes",
+			p->is_ours && !is_flags_odd ? "as they are" : "default");
 	}
 	take_by_csum(p, sight);
 }

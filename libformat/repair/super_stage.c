@@ -219,7 +219,7 @@ struct bcfmt_repair_field bcfmt_repair_super_field(const struct bcfmt_repair_run
 {
 	const struct super_note *note = &repair->members[i].proposal->notes[k];
 
-	return (struct bcfmt_repair_field){ super_field_name(note->field), note->text,
+	return (struct bcfmt_repair_field){ super_field_name(note->field), note->value, note->text,
 					    note->is_guess };
 }
 

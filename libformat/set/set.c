@@ -6,6 +6,7 @@
 
 #include "base/checked.h"
 #include "base/large.h"
+#include "set/found.h"
 #include "set/set_impl.h"
 
 static enum bcfmt_role role_of(const struct bcfmt_member *member, enum bcfmt_role wanted)
@@ -169,7 +170,7 @@ static bcfmt_err cache_read(struct bcfmt_set *set, const struct bcfmt_set_params
 bcfmt_err bcfmt_set_open(struct bcfmt_ctx *ctx, struct bcfmt_dev *const *devs, size_t n_devs,
 			 const struct bcfmt_set_params *params, struct bcfmt_set **out)
 {
-	static const struct bcfmt_set_params defaults = { 0, NULL, 0 };
+	static const struct bcfmt_set_params defaults = { 0 };
 	struct bcfmt_set *set;
 	bcfmt_err err;
 
@@ -182,6 +183,7 @@ bcfmt_err bcfmt_set_open(struct bcfmt_ctx *ctx, struct bcfmt_dev *const *devs, s
 	set->ctx = ctx;
 	if (!params)
 		params = &defaults;
+	set->is_shallow = params->is_shallow;
 	err = members_read(set, devs, n_devs, params);
 	if (!err && set->has_cache)
 		err = cache_read(set, params);
@@ -198,6 +200,7 @@ void bcfmt_set_free(struct bcfmt_set *set)
 	if (!set)
 		return;
 	bcfmt_journal_clear(&set->journal);
+	found_free(set->found);
 	free(set->prio_links);
 	free(set->uuids);
 	free(set->buckets);

@@ -13,6 +13,8 @@
 
 BCFMT_BEGIN_DECLS
 
+struct found;
+
 enum bcfmt_role { BCFMT_ROLE_AUTO, BCFMT_ROLE_CACHE, BCFMT_ROLE_BACKING };
 
 /* A device with its superblock. The device is borrowed and outlives the set. */
@@ -89,6 +91,7 @@ struct bcfmt_set {
 
 	struct bcfmt_journal journal;
 	struct bcfmt_journal_histories histories;
+	bool is_shallow;       /* entries older than its replay window are no history */
 	bool has_newest;       /* the entry that this set is read by */
 	size_t newest_index;
 	struct bcfmt_jset newest; /* header only, keys NULL */
@@ -104,12 +107,15 @@ struct bcfmt_set {
 	uint32_t n_uuids;
 
 	struct bcfmt_bucket *buckets; /* geo.nbuckets */
+
+	struct found *found; /* of the library: what a search of the cache found; NULL: none was made */
 };
 
 struct bcfmt_set_params {
 	uint32_t page_bytes;          /* 0: 4096 */
 	const enum bcfmt_role *roles; /* one a device, NULL: all AUTO */
 	uint64_t incarnation_seq;     /* read by the entry with this seq; 0: as a kernel would */
+	bool is_shallow;              /* entries older than the replay window are not looked at */
 };
 
 /*
