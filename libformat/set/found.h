@@ -21,8 +21,10 @@ struct found_node {
 	struct bcfmt_pos last;
 	uint32_t keys; /* of a size, and of no size 0 */
 	uint8_t level;
-	bool is_named;	  /* an interior node that was found names it */
-	bool is_old_root; /* an entry before the newest names it as the root */
+	bool has_dirty;	       /* keys with the dirty bit */
+	bool is_like_interior; /* most keys have the size of a node */
+	bool is_named;	       /* an interior node that was found names it */
+	bool is_old_root;      /* an entry before the newest names it as the root */
 };
 
 /* A prio set with a right checksum. */

@@ -82,8 +82,7 @@ static bool is_candidate(const struct bcfmt_set *set, const struct found_node *n
 	if (node->level || !node->keys || node->is_old_root || !found_is_current(set, node->ptr))
 		return false;
 	/* A leaf of the tree can reach into a range that its parent does not give it. */
-	return !(at->use & BCFMT_USE_METADATA) ||
-	       ((at->use & BCFMT_USE_METADATA) == BCFMT_USE_NODE && at->sectors == 1);
+	return !(at->use & BCFMT_USE_METADATA & ~(unsigned int)BCFMT_USE_NODE);
 }
 
 static int candidate_cmp(const void *a, const void *b)
@@ -476,7 +475,8 @@ size_t found_skip(const struct bcfmt_tree *tree, const struct bcfmt_node_ref *re
 {
 	size_t n = 0;
 
-	if (!ref->is_found || !ref->is_proved)
+	/* Where there is no leaf every word counts. */
+	if (!ref->is_found || !ref->is_proved || !ref->sectors)
 		return 0;
 	while (n < n_old && keys[n].seq < tree->found_seq)
 		n++;

@@ -141,6 +141,15 @@ static bcfmt_err name_children(struct bcfmt_set *set, const struct bcfmt_node *r
 	return err;
 }
 
+/* The tree has it as an interior node, its keys do not say so. */
+static bool is_disputed(const struct bcfmt_set *set, const struct found_node *node)
+{
+	const struct bcfmt_bucket *at = &set->buckets[bcfmt_ptr_bucket(&set->geo, node->ptr)];
+
+	return (!node->level || node->level == FOUND_LEVEL_UNKNOWN) &&
+	       at->use & BCFMT_USE_NODE && at->sectors > 1;
+}
+
 /* Trees are at most so high; a level is found in each round. */
 #define ROUNDS_MAX 16u
 
@@ -158,16 +167,28 @@ bcfmt_err found_relate(struct bcfmt_set *set)
 		has_more = false;
 		for (size_t i = 0; !err && i < nodes->n; i++) {
 			struct found_node *node = VEC_AT(nodes, struct found_node, i);
+			uint8_t before;
 
-			if (node->level != FOUND_LEVEL_UNKNOWN || !node->keys)
+			if (!node->keys ||
+			    (node->level != FOUND_LEVEL_UNKNOWN && !is_disputed(set, node)))
 				continue;
 			err = node_read(&reader, set->cache.dev, &set->geo, node->ptr,
 					set->geo.node_sectors);
 			if (err)
 				break;
+			before = node->level;
 			find_level(set, &reader.node, node);
-			has_more |= node->level != FOUND_LEVEL_UNKNOWN;
+			has_more |= node->level != before;
 		}
+	}
+	/* No interior node has dirty keys. */
+	for (size_t i = 0; i < nodes->n; i++) {
+		struct found_node *node = VEC_AT(nodes, struct found_node, i);
+
+		if (is_disputed(set, node) && node->is_like_interior)
+			node->level = FOUND_LEVEL_UNKNOWN;
+		else if (node->level == FOUND_LEVEL_UNKNOWN && node->has_dirty)
+			node->level = 0;
 	}
 	for (size_t i = 0; !err && i < nodes->n; i++) {
 		const struct found_node *node = VEC_AT(nodes, struct found_node, i);

@@ -29,11 +29,11 @@ void found_free(struct found *found)
 	free(found);
 }
 
-/* The key is one that interior nodes have, a tombstone included. */
+/* The key is like those that interior nodes have, a tombstone included. */
 static bool is_node_key(const struct bcfmt_geometry *geo, const struct bcfmt_key *key)
 {
-	return bcfmt_key_sectors(key) == geo->node_sectors && !bcfmt_key_is_dirty(key) &&
-	       bcfmt_key_ptr_count(key) == 1 && bcfmt_ptr_is_available(key->ptr) &&
+	return bcfmt_key_sectors(key) == geo->node_sectors && bcfmt_key_ptr_count(key) == 1 &&
+	       bcfmt_ptr_is_available(key->ptr) &&
 	       !(bcfmt_ptr_sector(key->ptr) & (geo->bucket_sectors - 1));
 }
 
@@ -43,14 +43,17 @@ static void look_at_keys(const struct bcfmt_geometry *geo, const struct bcfmt_no
 {
 	struct bcfmt_node_iter it = bcfmt_node_iter_init(node);
 	struct bcfmt_key key;
-	bool is_leaf = false;
+	uint32_t of_nodes = 0, of_size = 0, all = 0;
 
 	while (bcfmt_node_iter_next(&it, &key)) {
 		struct bcfmt_pos start = bcfmt_key_start(&key), end = bcfmt_key_end(&key);
 
 		if (!bcfmt_key_sectors(&key))
 			continue;
-		is_leaf |= !is_node_key(geo, &key);
+		all++;
+		of_nodes += is_node_key(geo, &key);
+		of_size += bcfmt_key_sectors(&key) == geo->node_sectors;
+		out->has_dirty |= bcfmt_key_is_dirty(&key);
 		if (bcfmt_key_is_zero_pos(&key) || bcfmt_key_fault_extent(geo, &key))
 			continue;
 		if (!out->keys || bcfmt_pos_cmp(start, out->first) < 0)
@@ -59,7 +62,9 @@ static void look_at_keys(const struct bcfmt_geometry *geo, const struct bcfmt_no
 			out->last = end;
 		out->keys++;
 	}
-	out->level = is_leaf ? 0 : FOUND_LEVEL_UNKNOWN;
+	/* One key may be damaged in an interior node, and look like a node's in a leaf. */
+	out->level = of_nodes < all - of_nodes ? 0 : FOUND_LEVEL_UNKNOWN;
+	out->is_like_interior = of_size >= all - of_size;
 }
 
 static bcfmt_err take_node(struct search *search, uint64_t ptr)
