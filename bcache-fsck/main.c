@@ -139,6 +139,7 @@ static int check_devices(struct bcfmt_ctx *ctx, const struct fsck_options *optio
 		.page_bytes = options->check.page_bytes,
 		.roles = devices->roles,
 		.incarnation_seq = options->incarnation_seq,
+		.is_shallow = options->is_shallow,
 	};
 	struct bcfmt_set *set;
 	bcfmt_err err;

@@ -13,6 +13,11 @@
 int repair_told(struct repair *repair, bcfmt_err err, const char *what)
 {
 	cli_progress_clear();
+	/* What the library refuses to write is no fault of the command line. */
+	if (err == BCFMT_E_ARG) {
+		cli_error_ctx(NULL, repair->ctx, err);
+		return FSCK_OPERATIONAL;
+	}
 	return fsck_told(repair->ctx, err, what);
 }
 
@@ -456,7 +461,7 @@ static int run(struct repair *repair)
 				&repair->params, &repair->run);
 	if (err)
 		return fsck_print_nothing(repair->ctx, options,
-					  repair_told(repair, err, "the check is not complete"));
+					  fsck_told(repair->ctx, err, "the check is not complete"));
 	cli_progress_clear();
 	return run_checked(repair);
 }

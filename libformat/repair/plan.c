@@ -24,6 +24,7 @@ static bool is_optional(const struct bcfmt_problem *problem)
 	case BCFMT_P_EXTENT_BEFORE_DATA:
 	case BCFMT_P_BACKING_DIFFERS:
 	case BCFMT_P_FREE_TOO_FEW:
+	case BCFMT_P_JOURNAL_UNREADABLE:
 		return true;
 	default:
 		return false;
@@ -67,6 +68,8 @@ static const char *why_left(const struct bcfmt_repair_run *repair,
 			       : "only by an option of its own";
 	if (is_of_super(problem))
 		return super_why_left(repair, problem);
+	if (problem->id == BCFMT_P_JOURNAL_UNREADABLE)
+		return "the disk cannot read there: copy it with ddrescue to another one";
 	return no_rewrite(repair);
 }
 

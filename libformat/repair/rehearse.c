@@ -65,7 +65,8 @@ static bcfmt_err judge_verdict(struct bcfmt_repair_run *repair)
 bcfmt_err rehearse_check(struct bcfmt_repair_run *repair)
 {
 	struct bcfmt_set_params params = { .page_bytes = repair->params.page_bytes,
-					   .roles = repair->roles };
+					   .roles = repair->roles,
+					   .is_shallow = repair->params.is_shallow };
 	bcfmt_err err = bcfmt_set_open(repair->ctx, repair->tops, repair->n_members, &params,
 				       &repair->set_after);
 

@@ -60,6 +60,7 @@ static bcfmt_err open_set(struct bcfmt_repair_run *repair, uint64_t incarnation_
 		.page_bytes = repair->params.page_bytes,
 		.roles = repair->roles,
 		.incarnation_seq = incarnation_seq,
+		.is_shallow = repair->params.is_shallow,
 	};
 
 	return bcfmt_set_open(repair->ctx, repair->tops, repair->n_members, &params, set);

@@ -37,7 +37,8 @@ static bool is_node_sound(const struct bcfmt_set *set, const struct bcfmt_node_v
 	if (!ref->sectors || ref->sectors != set->geo.node_sectors || bucket >= set->geo.nbuckets ||
 	    set->buckets[bucket].use & BCFMT_USE_DAMAGED ||
 	    set->buckets[bucket].use & (BCFMT_USE_METADATA & ~(unsigned int)BCFMT_USE_NODE) ||
-	    bcfmt_ptr_sector(ref->ptr) != bcfmt_bucket_sector(&set->geo, bucket))
+	    bcfmt_ptr_sector(ref->ptr) != bcfmt_bucket_sector(&set->geo, bucket) ||
+	    bcfmt_set_stale(set, ref->ptr))
 		return false;
 	if (view->node->fault || view->bad.sectors || view->is_disordered || view->is_overrun ||
 	    view->uses_history || view->replay_keys || view->lost_sectors)
@@ -243,7 +244,8 @@ static bcfmt_err write_leaves(struct rewrite *rw)
 
 static bcfmt_err write_tree(struct rewrite *rw)
 {
-	struct bcfmt_target target = { rw->repair->ctx, repair_cache(rw->repair)->phase[0],
+	struct bcfmt_target target = { rw->repair->ctx,
+				       repair_cache(rw->repair)->phase[PHASE_BUCKETS],
 				       &rw->set->geo };
 	struct bcfmt_tree_writer_params params = { .bucket = take_node_bucket, .bucket_arg = rw };
 	bcfmt_err err = bcfmt_tree_writer_new(&target, &params, &rw->writer);
@@ -295,7 +297,10 @@ static void count(struct rewrite *rw)
 bcfmt_err rewrite_cache(struct bcfmt_repair_run *repair, const struct rewrite_params *params)
 {
 	static const struct bcfmt_tree_visitor nobody;
-	struct rewrite rw = { .repair = repair, .set = repair->set, .params = params };
+	struct rewrite rw = { .repair = repair,
+			      .set = repair->set,
+			      .params = params,
+			      .is_edited = repair->set->is_shallow };
 	struct tables tables;
 	bcfmt_err err = buckets_new(repair->set, &rw.buckets);
 

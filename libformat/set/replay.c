@@ -119,7 +119,7 @@ static size_t begin_of(const struct bcfmt_set *set, bool with_history)
 
 bool replay_has_history(const struct bcfmt_set *set)
 {
-	return set->has_newest && !set->histories.is_found &&
+	return set->has_newest && !set->is_shallow && !set->histories.is_found &&
 	       begin_of(set, true) < begin_of(set, false);
 }
 

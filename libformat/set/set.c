@@ -169,7 +169,7 @@ static bcfmt_err cache_read(struct bcfmt_set *set, const struct bcfmt_set_params
 bcfmt_err bcfmt_set_open(struct bcfmt_ctx *ctx, struct bcfmt_dev *const *devs, size_t n_devs,
 			 const struct bcfmt_set_params *params, struct bcfmt_set **out)
 {
-	static const struct bcfmt_set_params defaults = { 0, NULL, 0 };
+	static const struct bcfmt_set_params defaults = { 0 };
 	struct bcfmt_set *set;
 	bcfmt_err err;
 
@@ -182,6 +182,7 @@ bcfmt_err bcfmt_set_open(struct bcfmt_ctx *ctx, struct bcfmt_dev *const *devs, s
 	set->ctx = ctx;
 	if (!params)
 		params = &defaults;
+	set->is_shallow = params->is_shallow;
 	err = members_read(set, devs, n_devs, params);
 	if (!err && set->has_cache)
 		err = cache_read(set, params);

@@ -89,6 +89,7 @@ struct bcfmt_set {
 
 	struct bcfmt_journal journal;
 	struct bcfmt_journal_histories histories;
+	bool is_shallow;       /* entries older than its replay window are no history */
 	bool has_newest;       /* the entry that this set is read by */
 	size_t newest_index;
 	struct bcfmt_jset newest; /* header only, keys NULL */
@@ -110,6 +111,7 @@ struct bcfmt_set_params {
 	uint32_t page_bytes;          /* 0: 4096 */
 	const enum bcfmt_role *roles; /* one a device, NULL: all AUTO */
 	uint64_t incarnation_seq;     /* read by the entry with this seq; 0: as a kernel would */
+	bool is_shallow;              /* entries older than the replay window are not looked at */
 };
 
 /*
