@@ -6,16 +6,21 @@
 ## make check            install what is missing, build, run the tests (no root needed for them)
 ## make check-sanitize   the same under AddressSanitizer and UndefinedBehaviorSanitizer
 ## make check-crash      every state a power cut could leave, from a log of real writes
+## make check-repair-cuts  power cuts in the repair of every image and case
 ## make check-image      metadata images of all fixtures and cases
 ## make check-faults     everything that can fail fails, at every call of every command
 ## make check-fields     every field of every structure of real caches changed, one at a time
+## make check-damage     every damage of a list done to real caches, repaired, compared sector by sector
 ## make check-kernel     real kernels in QEMU register what we made, and damage as foretold
-## make check-NAME       one ring: floors symbols man tools unit cases generated transcripts images
-##                       image-sample super make bad-input crash-sample faults-sample fields-sample
-##                       fuzz install
+## make check-NAME       one ring: floors symbols man tools unit cases repairs generated transcripts
+##                       images image-sample super repair-super make bad-input crash-sample
+##                       repair-cuts-sample faults-sample fields-sample
+##                       damage-sample fuzz install
 ## make fuzz             libFuzzer with clang, TIME=300 seconds a target, JOBS=1 at once,
 ##                       TARGETS="super jset ...", corpus in build/corpus
 ## make fuzz-merge       takes what that found into tests/fuzz/corpus
+## make bench            times beside cache_check, reading alone, zstd; fails when a goal is missed;
+##                       BENCH_MILLIONS="1 10 40" BENCH_EXTENT=4k
 ## make coverage         lines of the library that the fuzz inputs reach, by folder
 ## make lib, programs    only these
 ## make deps             install what is missing, nothing else
@@ -127,6 +132,7 @@ unit_src := $(wildcard tests/unit/test_*.c tests/unit/*/test_*.c)
 kit_src  := $(wildcard tests/kit/*.c)
 tool_src := $(wildcard tests/tools/*.c)
 crash_src := $(wildcard tests/crash/*.c)
+bench_src := $(wildcard tests/bench/*.c)
 repair_src := $(wildcard tests/repair/*.c)
 fields_src := $(wildcard tests/fields/*.c)
 damage_src := $(wildcard tests/damage/*.c)
@@ -139,11 +145,12 @@ fuzz_kit := $(filter-out $(fuzz_src) $(fuzz_run),$(wildcard tests/fuzz/*.c))
 
 obj       = $(patsubst %.c,$(B)/%.o,$(1))
 all_src   = $(lib_src) $(cli_src) $(foreach p,$(programs),$($(p)_src)) $(unit_src) $(kit_src) $(tool_src) \
-            $(crash_src) $(repair_src) $(fields_src) $(damage_src) $(faults_src) $(fuzz_src) $(fuzz_run) $(fuzz_kit)
+            $(crash_src) $(bench_src) $(repair_src) $(fields_src) $(damage_src) $(faults_src) $(fuzz_src) $(fuzz_run) $(fuzz_kit)
 progs     = $(foreach p,$(programs),$(B)/$(p)/$(p))
 bash_completions = $(addsuffix .bash,$(progs))
 units     = $(unit_src:%.c=$(B)/%)
 tools     = $(tool_src:%.c=$(B)/%)
+benches   = $(bench_src:%.c=$(B)/%)
 replays   = $(fuzz_src:tests/fuzz/fuzz_%.c=$(B)/tests/fuzz/replay_%)
 crash_log = $(B)/tests/crash/crash_log
 repair_cuts = $(B)/tests/repair/repair_cuts
@@ -159,7 +166,7 @@ fuzzers   = $(fuzz_src:%.c=$(B)/%)
 all: lib programs
 lib: $(B)/libbcfmt.a $(B)/libbcfmt.so.$(VERSION) $(B)/libbcfmt.pc
 programs: $(progs) $(bash_completions)
-test-programs: $(units) $(tools) $(crash_log) $(repair_cuts) $(field_sweep) $(damage_suite) $(sweep) $(faults_so) $(replays)
+test-programs: $(units) $(tools) $(benches) $(crash_log) $(repair_cuts) $(field_sweep) $(damage_suite) $(sweep) $(faults_so) $(replays)
 FORCE:
 
 # Each is rewritten only when its text changes: a new flag compiles everything again, a source
@@ -185,7 +192,7 @@ $(B)/%.o: %.c $(B)/settings
 	@mkdir -p $(@D)
 	$(call say,CC)$(compile) -MMD -MP -c -o $@ $<
 $(call obj,$(unit_src) $(kit_src)): private own_cpp += -Itests $(unit_c)
-$(call obj,$(tool_src) $(crash_src) $(repair_src) $(fields_src) $(damage_src) $(faults_src) $(fuzz_src) $(fuzz_run) $(fuzz_kit)): private own_cpp += -Itests
+$(call obj,$(tool_src) $(crash_src) $(bench_src) $(repair_src) $(fields_src) $(damage_src) $(faults_src) $(fuzz_src) $(fuzz_run) $(fuzz_kit)): private own_cpp += -Itests
 
 $(B)/libbcfmt.a: $(call obj,$(lib_src)) $(B)/sources
 	$(call say,AR)rm -f $@ && $(AR) rcs $@ $(filter %.o,$^)
@@ -214,7 +221,7 @@ $(B)/libkit.a: $(call obj,$(kit_src)) $(B)/sources
 	$(call say,AR)rm -f $@ && $(AR) rcs $@ $(filter %.o,$^)
 $(units): $(B)/%: $(B)/%.o $(B)/libkit.a $(B)/libcli.a $(B)/libbcfmt.a
 	$(call say,LD)$(link) -o $@ $^ $(unit_l) $(libs)
-$(tools): $(B)/%: $(B)/%.o $(B)/libkit.a $(B)/libcli.a $(B)/libbcfmt.a
+$(tools) $(benches): $(B)/%: $(B)/%.o $(B)/libkit.a $(B)/libcli.a $(B)/libbcfmt.a
 	$(call say,LD)$(link) -o $@ $^ $(libs)
 
 $(crash_log): $(call obj,$(crash_src)) $(B)/libkit.a $(B)/libcli.a $(B)/libbcfmt.a $(B)/sources
@@ -256,21 +263,29 @@ $(fuzzers): %: %.o $(fuzz_ar)
 
 # ---- tests, in rings --------------------------------------------------------------------
 # Each ring ends with "NAME: N passed, N failed"; check adds them up.
-rings := check-floors check-symbols check-man check-tools check-unit check-cases \
-         check-generated check-transcripts check-images check-image-sample check-super check-make \
-         check-bad-input check-crash-sample check-faults-sample check-fields-sample check-fuzz \
+rings := check-floors check-symbols check-man check-tools check-unit check-cases check-repairs \
+         check-generated check-transcripts check-images check-image-sample check-super \
+         check-repair-super check-make check-bad-input check-crash-sample \
+         check-repair-cuts-sample check-faults-sample check-fields-sample check-fuzz \
          check-install
 ring   = $(q)B='$(B)' tests/tools/ring $@
 jobs   = $(if $(findstring j,$(filter-out --%,$(MAKEFLAGS))),,-j$(shell nproc))
 
-.PHONY: deps demo fuzz check check-rings check-sanitize check-crash check-image check-faults \
-        check-fields check-kernel kernel-deps $(rings)
+.PHONY: deps demo bench fuzz check check-rings check-sanitize check-crash check-repair-cuts \
+        check-image check-faults \
+        check-fields check-damage check-kernel kernel-deps $(rings)
 deps:
 	@PKG_CONFIG='$(PKG_CONFIG)' tests/tools/deps check
 demo:
 	@PKG_CONFIG='$(PKG_CONFIG)' tests/tools/deps demo
 	@$(MAKE) $(jobs) programs
 	@tests/tools/demo $(B)
+# Some minutes for 40 million, and 8 GB in TMPDIR. No part of check: figures differ by machine.
+export BENCH_MILLIONS BENCH_EXTENT
+bench:
+	@PKG_CONFIG='$(PKG_CONFIG)' tests/tools/deps bench
+	@$(MAKE) $(jobs) programs $(benches) $(tools)
+	@tests/bench/run-bench $(B)
 # Until a crash or an interrupt.
 TIME    ?= 300
 TARGETS ?= $(fuzz_src:tests/fuzz/fuzz_%.c=%)
@@ -312,6 +327,14 @@ check-unit: $(units)
 	$(ring) tests/tools/run-unit $(B)/logs $(units)
 check-cases: programs $(tools)
 	$(ring) tests/cases/run-cases
+# Every golden case repaired, and what comes of it.
+check-repairs: programs $(tools)
+	$(ring) tests/cases/run-repairs
+# Power cuts in all of these repairs take minutes; some of them are enough for every day.
+check-repair-cuts: programs $(tools) $(repair_cuts)
+	$(ring) tests/tools/check-repair-cuts $(repair_cuts)
+check-repair-cuts-sample: programs $(tools) $(repair_cuts)
+	$(ring) tests/tools/check-repair-cuts $(repair_cuts) --sample
 check-generated: programs $(tools)
 	$(ring) tests/tools/check-generated
 check-transcripts: programs $(tools)
@@ -325,6 +348,8 @@ check-image-sample: programs $(tools)
 	$(ring) tests/tools/check-image --sample
 check-super: programs
 	$(ring) tests/tools/check-super
+check-repair-super: programs
+	$(ring) tests/tools/check-repair-super
 check-make: programs
 	$(ring) tests/tools/check-make
 # Every state of the log takes minutes; a part of them is enough for every day.
@@ -338,6 +363,10 @@ check-fields: programs $(field_sweep)
 	$(ring) tests/tools/check-fields $(field_sweep)
 check-fields-sample: programs $(field_sweep)
 	$(ring) tests/tools/check-fields $(field_sweep) --step 53
+check-damage: programs $(damage_suite)
+	$(ring) tests/damage/run-damage $(damage_suite)
+check-damage-sample: programs $(damage_suite)
+	$(ring) tests/damage/run-damage $(damage_suite) --step 23
 check-faults: programs $(tools) $(sweep) $(faults_so)
 	$(ring) tests/tools/check-faults $(sweep) $(faults_so)
 check-faults-sample: programs $(tools) $(sweep) $(faults_so)

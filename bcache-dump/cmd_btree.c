@@ -76,6 +76,7 @@ static const char *fault_text(const struct node_line *line)
 		return "keys do not fill their set";
 	case HURT_DISORDERED:
 		return "out of order";
+	case HURT_FOUND:
 	case HURT_NONE:
 	case HURT_GAP:
 	case HURT_CHILD:

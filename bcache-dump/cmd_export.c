@@ -87,13 +87,13 @@ static void doubt_range(struct export_dump *ed, struct bcfmt_pos lo, struct bcfm
 		lost_add(&ed->lost, why, start, end - start);
 }
 
-/* Damage above the leaves: whole ranges in which keys may be missing. */
-static void doubt_interior(struct export_dump *ed)
+/* Two nodes for one range: what is doubtful then is not for a leaf to tell. */
+static void doubt_twins(struct export_dump *ed)
 {
 	for (size_t i = 0; i < ed->walk.n_hurts; i++) {
 		const struct hurt *hurt = &ed->walk.hurts[i];
 
-		if (hurt->why == HURT_CHILD || (hurt->level && hurt->why != HURT_GAP))
+		if (hurt->why == HURT_CHILD && hurt->child_fault == BCFMT_CHILD_DUPLICATE)
 			doubt_range(ed, hurt->lo, hurt->hi, LOST_LEAF);
 	}
 	lost_flush(&ed->lost);
@@ -106,8 +106,8 @@ static bcfmt_err see_leaf(void *arg, const struct bcfmt_node_view *view,
 	enum hurt_why why = walk_node_hurt(view);
 	bcfmt_err err = BCFMT_OK;
 
-	if (why && !walk_is_proved(view))
-		doubt_range(ed, view->ref->lo, view->ref->hi,
+	for (size_t i = 0; i < view->n_doubts; i++)
+		doubt_range(ed, view->doubts[i].lo, view->doubts[i].hi,
 			    why == HURT_DISORDERED ? LOST_ORDER : LOST_LEAF);
 	for (size_t i = 0; i < n_extents && !err; i++)
 		if (extents[i].inode == ed->volume.inode)
@@ -185,7 +185,7 @@ static bcfmt_err copy_volume(struct export_dump *ed)
 	walk_tell_gaps(&ed->walk);
 	if (doubt_tell(&ed->walk, ed->report))
 		ed->walk.is_damaged = true;
-	doubt_interior(ed);
+	doubt_twins(ed);
 	err = bcfmt_tree_range(ed->walk.tree, ed->walk.lo, ed->walk.hi, &visitor);
 	if (!err)
 		err = copy_finish(&ed->copy);

@@ -65,6 +65,7 @@ static bool is_told_or_harmless(enum bcfmt_problem_id id)
 	case BCFMT_P_NODE_BAD_CHILD:
 	case BCFMT_P_NODE_DUPLICATE_CHILD:
 	case BCFMT_P_NODE_OTHER_MEMBER:
+	case BCFMT_P_LEAF_DOUBTFUL:
 	/* Lost data, sector by sector; what lies outside the volume. */
 	case BCFMT_P_EXTENT_STALE_DIRTY:
 	case BCFMT_P_EXTENT_TOO_STALE:

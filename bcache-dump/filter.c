@@ -11,6 +11,8 @@ const char *source_text(unsigned int source)
 		return "replay";
 	case BCFMT_FROM_HISTORY:
 		return "history";
+	case BCFMT_FROM_SCAN:
+		return "scan";
 	}
 	return "unknown";
 }

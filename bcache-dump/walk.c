@@ -52,10 +52,12 @@ enum hurt_why walk_node_hurt(const struct bcfmt_node_view *view)
 	if (view->is_overrun)
 		return HURT_OVERRUN;
 	/* Children are sorted before they are followed, whatever the order of their keys. */
-	return view->is_disordered && !view->ref->level ? HURT_DISORDERED : HURT_NONE;
+	if (view->is_disordered && !view->ref->level)
+		return HURT_DISORDERED;
+	return view->ref->is_found && view->n_doubts ? HURT_FOUND : HURT_NONE;
 }
 
-bcfmt_err walk_note(struct walk *walk, const struct bcfmt_node_view *view)
+static bcfmt_err note(struct walk *walk, const struct bcfmt_node_view *view, bool is_proved)
 {
 	enum hurt_why why = walk_node_hurt(view);
 	struct hurt hurt = {
@@ -68,10 +70,15 @@ bcfmt_err walk_note(struct walk *walk, const struct bcfmt_node_view *view)
 		.fault_block = view->node->fault_block,
 		.count = why == HURT_UNREADABLE ? view->bad.sectors : view->skipped_backwards,
 		.of_count = view->keys,
-		.is_proved = walk_is_proved(view),
+		.is_proved = is_proved,
 	};
 
 	return why ? add_hurt(walk, &hurt) : BCFMT_OK;
+}
+
+bcfmt_err walk_note(struct walk *walk, const struct bcfmt_node_view *view)
+{
+	return note(walk, view, false);
 }
 
 static bcfmt_err see_interior(void *arg, const struct bcfmt_node_view *view)
@@ -79,7 +86,8 @@ static bcfmt_err see_interior(void *arg, const struct bcfmt_node_view *view)
 	struct walk *walk = arg;
 	bcfmt_err err;
 
-	err = walk_note(walk, view);
+	/* What is below is judged leaf by leaf, unless it is the nodes that are asked for. */
+	err = note(walk, view, !walk->on_node);
 	if (!err && walk->on_node)
 		err = walk->on_node(walk->arg, view);
 	return err;
@@ -97,6 +105,9 @@ static bcfmt_err see_child(void *arg, const struct bcfmt_node_ref *parent,
 		.level = (uint8_t)(parent && parent->level ? parent->level - 1 : 0),
 		.child_fault = fault,
 		.key_fault = key_fault,
+		/* Of the range it is known later what is proved, but not which of two is the newer. */
+		.is_proved = !walk->on_node && fault != BCFMT_CHILD_DUPLICATE &&
+			     !bcfmt_key_is_zero_pos(key),
 	};
 
 	if (!parent) {
@@ -173,7 +184,8 @@ int walk_open(struct walk *walk, struct dump *d, struct bcfmt_pos lo, struct bcf
 	for (size_t i = 0; i < walk->n_hurts; i++)
 		if (walk->hurts[i].why == HURT_CHILD)
 			place_child(walk, &walk->hurts[i]);
-	for (size_t i = 0; i < bcfmt_tree_leaves(walk->tree) && !err; i++) {
+	/* Of others it is known later what is proved of them. */
+	for (size_t i = 0; on_node && i < bcfmt_tree_leaves(walk->tree) && !err; i++) {
 		const struct bcfmt_node_ref *ref = bcfmt_tree_leaf(walk->tree, i);
 		struct hurt hurt = { .lo = ref->lo, .hi = ref->hi, .why = HURT_GAP };
 
@@ -220,9 +232,8 @@ static bcfmt_err settle_leaf(void *arg, const struct bcfmt_node_view *view,
 	struct settle *settle = arg;
 	bcfmt_err err = BCFMT_OK;
 
-	/* Ranges without a leaf were noted when the tree was opened. */
-	if (view->ref->sectors)
-		err = walk_note(settle->walk, view);
+	if (view->ref->sectors || !settle->walk->on_node)
+		err = note(settle->walk, view, walk_is_proved(view));
 	if (!err && settle->leaf)
 		err = settle->leaf(settle->arg, view, extents, n_extents);
 	return err;
@@ -320,6 +331,10 @@ static void tell_hurt(const struct walk *walk, const struct hurt *hurt)
 			  place, hurt->count, hurt->of_count,
 			  hurt->is_proved ? "the journal proves what it holds"
 					  : "read in physical order");
+		break;
+	case HURT_FOUND:
+		cli_error(name, "node in %s: found by a search, nothing proves that it is the newest",
+			  place);
 		break;
 	case HURT_NONE:
 		break;

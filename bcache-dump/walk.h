@@ -21,6 +21,7 @@ enum hurt_why {
 	HURT_FAULT,   /* the layout of the node */
 	HURT_OVERRUN, /* keys do not tile a bset */
 	HURT_DISORDERED,
+	HURT_FOUND, /* a leaf that no parent names, and nothing proves that it is the newest */
 };
 
 /* A part of the key space whose keys may be missing or older than they should be. */
@@ -79,13 +80,10 @@ void walk_close(struct walk *walk);
 
 /* What is wrong with the node itself. */
 enum hurt_why walk_node_hurt(const struct bcfmt_node_view *view);
-/*
- * Of a leaf, in a leaf callback: a journal that goes back to its first entry proves what a leaf in
- * disorder holds. Of one that is damaged it does not: nothing says that it was all.
- */
+/* Of a leaf, in a leaf callback: what it holds is proved all the same. */
 static inline bool walk_is_proved(const struct bcfmt_node_view *view)
 {
-	return view->has_all_history && walk_node_hurt(view) == HURT_DISORDERED;
+	return !view->n_doubts;
 }
 
 #endif

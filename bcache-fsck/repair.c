@@ -81,13 +81,16 @@ static void print_field(struct repair *repair, const char *device,
 			const struct bcfmt_repair_field *field)
 {
 	if (!bcfmt_out_is_json(repair->out)) {
-		bcfmt_out_line(repair->out, "%s: new %s%s: %s", device, field->name,
+		bcfmt_out_line(repair->out, "%s: new %s%s%s%s: %s", device, field->name,
+			       *field->value ? " " : "", field->value,
 			       field->is_guess ? " (a guess)" : "", field->text);
 		return;
 	}
 	bcfmt_row_begin(repair->out, "superblock_field");
 	bcfmt_row_text(repair->out, "device", device);
 	bcfmt_row_text(repair->out, "field", field->name);
+	if (*field->value)
+		bcfmt_row_text(repair->out, "value", field->value);
 	bcfmt_row_bool(repair->out, "guess", field->is_guess);
 	bcfmt_row_text(repair->out, "evidence", field->text);
 	bcfmt_row_end(repair->out);
@@ -295,7 +298,9 @@ static int rehearse(struct repair *repair)
 		bits = home_order_adoption(repair);
 	if (bits)
 		return bits;
+	repair->is_spent = true;
 	err = bcfmt_repair_rehearse(repair->run, &result);
+	repair->is_spent = err || result != BCFMT_REHEARSAL_NOTHING;
 	cli_progress_clear();
 	print_plan(repair);
 	if (err)
@@ -363,9 +368,12 @@ static bool is_ended(int bits)
 
 static int work(struct repair *repair)
 {
+	const struct fsck_options *options = repair->options;
 	int bits = rehearse(repair), closing;
 
-	if (repair->options->is_writeback && !is_ended(bits))
+	/* A cache that cannot be repaired, or written at all, is a reason to bring its data home. */
+	if (options->is_writeback && !(bits & (FSCK_USAGE | FSCK_CANCELLED)) &&
+	    !repair->is_undo_failed && !(options->copy_to && is_ended(bits)))
 		bits |= home_run(repair);
 	if (repair->options->is_writeback && repair->undo) {
 		closing = undo_file_close(repair, is_ended(bits));

@@ -247,22 +247,40 @@ static bcfmt_err report_lost(struct leaf_check *lc, const struct bcfmt_node_view
 			    BCFMT_TEXT("text", check_pos_text(text, view->lost_at)));
 }
 
+/* What neither the leaf nor the journal proves. */
+static bcfmt_err report_doubts(struct leaf_check *lc, const struct bcfmt_node_view *view)
+{
+	struct bcfmt_set *set = lc->ck->set;
+	struct bcfmt_where where = check_where(lc->ck, "node");
+	const struct bcfmt_span *last = &view->doubts[view->n_doubts - 1];
+	const char *why = !view->ref->sectors	? "there is no leaf" :
+			  view->ref->is_found	? "the leaf was found by a search" :
+			  view->is_disordered	? "the leaf is out of order" :
+						  "the leaf is damaged";
+	char from[64], to[64];
+
+	__atomic_store_n(&lc->ck->is_doubtful, true, __ATOMIC_RELAXED);
+	if (view->ref->sectors)
+		where = check_where_bucket(lc->ck, "node",
+					   bcfmt_ptr_bucket(&set->geo, view->ref->ptr));
+	return CHECK_REPORT(lc->ck, LEAF_DOUBTFUL, &where, BCFMT_U64("ranges", view->n_doubts),
+			    BCFMT_TEXT("from", check_pos_text(from, view->doubts[0].lo)),
+			    BCFMT_TEXT("to", check_pos_text(to, last->hi)),
+			    BCFMT_TEXT("why", why));
+}
+
 bcfmt_err check_leaf(void *arg, const struct bcfmt_node_view *view,
 		     const struct bcfmt_extent *extents, size_t n_extents)
 {
 	struct leaf_check lc = { .ck = arg, .view = view, .where = check_where(arg, "key") };
 	bcfmt_err err = BCFMT_OK;
 
-	/*
-	 * A journal that goes back to its first entry proves what a leaf in disorder holds; of what
-	 * is missing it tells all that was written, but nothing says that this was all.
-	 */
 	if (view->lost_sectors)
 		__atomic_store_n(&lc.ck->has_lost_keys, true, __ATOMIC_RELAXED);
-	else if (view->uses_history && (!view->has_all_history || !view->ref->sectors ||
-					view->node->fault || view->bad.sectors || view->is_overrun))
-		__atomic_store_n(&lc.ck->is_doubtful, true, __ATOMIC_RELAXED);
-	err = predict_leaf_replay(lc.ck, view);
+	else if (view->n_doubts)
+		err = report_doubts(&lc, view);
+	if (!err)
+		err = predict_leaf_replay(lc.ck, view);
 	if (!err)
 		err = bcfmt_losses_leaf(lc.ck->verdict->losses, lc.ck->set, view, extents,
 					n_extents);

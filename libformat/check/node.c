@@ -286,7 +286,8 @@ static bcfmt_err check_key(struct node_check *nc, const struct bcfmt_key_iter *i
 		err = CHECK_REPORT(nc->ck, KEY_CSUM, &nc->where, BCFMT_TEXT("text", text));
 	if (!err && is_leaf)
 		err = check_extent_key(nc, key, text);
-	if (err || is_tombstone(nc, key) || !bcfmt_key_sectors(key) ||
+	/* One that was found by a search may have had another range. */
+	if (err || is_tombstone(nc, key) || !bcfmt_key_sectors(key) || nc->view->ref->is_found ||
 	    (is_leaf && bcfmt_key_fault_extent(&nc->ck->set->geo, key)))
 		return err;
 	return check_range(nc, key, text);
@@ -370,17 +371,13 @@ bcfmt_err check_node(void *arg, const struct bcfmt_node_view *view)
 	if (is_cut || view->is_disordered)
 		__atomic_fetch_or(&ck->set->buckets[bucket].use, BCFMT_USE_DAMAGED,
 				  __ATOMIC_RELAXED);
-	/* Children can be missing without a gap; of a leaf, check_leaf() knows what is proved. */
-	if (is_cut && view->ref->level)
-		__atomic_store_n(&ck->is_doubtful, true, __ATOMIC_RELAXED);
-	err = ck->verdict->losses ? bcfmt_losses_node(ck->verdict->losses, view) : BCFMT_OK;
-	if (!err)
-		err = check_place(&nc);
+	err = check_place(&nc);
 	if (!err)
 		err = check_layout(&nc);
 	if (!err)
 		err = check_order(&nc);
 	if (!err)
 		err = check_keys(&nc);
-	return err ? err : predict_node(ck, view, nc.is_odd);
+	/* No kernel gets to what only a search found. */
+	return err || view->ref->is_found ? err : predict_node(ck, view, nc.is_odd);
 }

@@ -26,11 +26,13 @@ static bcfmt_err check_child(void *arg, const struct bcfmt_node_ref *parent,
 	char text[BCFMT_KEY_TEXT_BYTES];
 	bcfmt_err err = predict_child(ck, parent, key, fault);
 
-	if (!err)
+	/* Of the range of any other the leaves tell that. */
+	if (!err && (fault == BCFMT_CHILD_DUPLICATE || bcfmt_key_is_zero_pos(key))) {
+		ck->is_doubtful = true;
 		err = bcfmt_losses_child(ck->verdict->losses, parent, key);
+	}
 	if (err)
 		return err;
-	ck->is_doubtful = true;
 	bcfmt_key_text(text, key);
 	switch (fault) {
 	case BCFMT_CHILD_OK:
@@ -167,6 +169,8 @@ static bcfmt_err walk_leaves(struct check *ck)
 				    BCFMT_P_EXTENT_IN_JOURNAL + 1);
 		bcfmt_report_forget(ck->report, BCFMT_P_NODE_LOST_KEYS,
 				    BCFMT_P_NODE_LOST_KEYS + 1);
+		bcfmt_report_forget(ck->report, BCFMT_P_LEAF_DOUBTFUL,
+				    BCFMT_P_LEAF_DOUBTFUL + 1);
 		bcfmt_report_forget(ck->report, BCFMT_P_EXTENT_PAST_DEVICE,
 				    BCFMT_P_EXTENT_BEFORE_DATA + 1);
 		memset(&ck->on_cache[BCFMT_P_EXTENT_STALE_DIRTY], 0,

@@ -403,8 +403,8 @@ bcfmt_err predict_leaf_marks(struct check *ck, const struct bcfmt_node_view *vie
 {
 	struct node_events ne = { .ck = ck, .view = view, .is_lead = true, .is_of_leaf = true };
 
-	if (!ck->predict->is_same_tree || !view->ref->sectors || view->node->fault ||
-	    view->bad.sectors)
+	if (!ck->predict->is_same_tree || !view->ref->sectors || view->ref->is_found ||
+	    view->node->fault || view->bad.sectors)
 		return BCFMT_OK;
 	/* What the journal or the order of writing hides is marked all the same. */
 	if (!is_met && (view->replay_keys || view->uses_history))

@@ -219,7 +219,7 @@ bcfmt_err predict_leaf_replay(struct check *ck, const struct bcfmt_node_view *vi
 
 	if (!ck->predict->is_same_tree || !view->replay_keys)
 		return BCFMT_OK;
-	if (view->ref->sectors)
+	if (view->ref->sectors && !view->ref->is_found)
 		return check_split(ck, view);
 	/* In any other gap the next leaf takes the key, whatever its range. */
 	if (bcfmt_pos_cmp(view->ref->hi, bcfmt_pos_max()) || ck->predict->has_unfollowed)

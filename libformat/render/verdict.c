@@ -231,6 +231,24 @@ static void registers_text(struct bcfmt_out *out, const struct bcfmt_set *set,
 		out_predictions_of_backing(out, verdict, &set->backing[i]);
 }
 
+/* Over all devices and volumes of which it is known. */
+static void set_totals(struct bcfmt_out *out, json_t *object, const struct bcfmt_verdict *verdict)
+{
+	uint64_t lost_bytes = 0, doubtful_bytes = 0;
+
+	if (!verdict->losses)
+		return;
+	for (size_t i = 0; i < verdict->n_devices; i++) {
+		const struct bcfmt_verdict_device *device = &verdict->devices[i];
+
+		lost_bytes += device->lost_bytes;
+		if (device->doubtful_bytes != BCFMT_NO_NUMBER)
+			doubtful_bytes += device->doubtful_bytes;
+	}
+	out_json_set(out, object, "lost_bytes", out_json_u64(lost_bytes));
+	out_json_set(out, object, "doubtful_bytes", out_json_u64(doubtful_bytes));
+}
+
 static void verdict_json(struct bcfmt_out *out, const struct bcfmt_verdict *verdict)
 {
 	json_t *object = out_json_object(out, "verdict");
@@ -253,6 +271,7 @@ static void verdict_json(struct bcfmt_out *out, const struct bcfmt_verdict *verd
 	out_json_set(out, object, "unplaced_dirty_bytes",
 		     out_json_u64(verdict->unplaced_dirty_bytes));
 	out_json_set(out, object, "spilled_bytes", out_json_u64(verdict->spilled_bytes));
+	set_totals(out, object, verdict);
 	out_json(out, object);
 }
 

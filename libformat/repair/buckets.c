@@ -23,6 +23,7 @@ enum ease {
 	EASE_NONE,  /* what nobody names and what holds no structure */
 	EASE_NODES, /* also what holds one that nothing leads to */
 	EASE_NAMED, /* also what an old pointer names */
+	EASE_GIVEN, /* also where clean data was given up */
 	EASE_END,
 };
 
@@ -169,8 +170,10 @@ static bool is_free(struct repair_buckets *buckets, uint64_t bucket)
 	struct bcfmt_bad_read bad;
 	unsigned int marks = buckets->marks[bucket];
 
-	if (set->buckets[bucket].use || marks & (BUCKET_TAKEN | BUCKET_KEPT) ||
+	if (marks & (BUCKET_TAKEN | BUCKET_KEPT | BUCKET_SOURCE) ||
 	    (marks & BUCKET_NAMED && buckets->ease < EASE_NAMED))
+		return false;
+	if (marks & BUCKET_GIVEN_UP ? buckets->ease < EASE_GIVEN : set->buckets[bucket].use != 0)
 		return false;
 	if (bcfmt_dev_read_salvage(set->cache.dev,
 				   bcfmt_bucket_sector(&set->geo, bucket) * BCFMT_SECTOR_BYTES,
@@ -180,6 +183,18 @@ static bool is_free(struct repair_buckets *buckets, uint64_t bucket)
 	return !has_magic(buckets) ||
 	       (buckets->ease >= EASE_NODES &&
 		has_gen_of_node(buckets, bcfmt_bucket_sector(&set->geo, bucket)));
+}
+
+uint64_t buckets_unused(const struct repair_buckets *buckets)
+{
+	const struct bcfmt_geometry *geo = &buckets->set->geo;
+	uint64_t n = 0;
+
+	for (uint64_t i = (uint64_t)geo->first_bucket + geo->journal_buckets; i < geo->nbuckets;
+	     i++)
+		n += !buckets->set->buckets[i].use &&
+		     !(buckets->marks[i] & (BUCKET_TAKEN | BUCKET_KEPT | BUCKET_SOURCE));
+	return n;
 }
 
 bcfmt_err buckets_take(struct repair_buckets *buckets, uint64_t *bucket, uint8_t *gen)
@@ -199,7 +214,7 @@ bcfmt_err buckets_take(struct repair_buckets *buckets, uint64_t *bucket, uint8_t
 		buckets->next = (uint64_t)geo->first_bucket + geo->journal_buckets;
 	}
 	return bcfmt_fail(buckets->set->ctx, BCFMT_E_UNSUPPORTED,
-			  "%s: no bucket is left for the repair; it took %" PRIu64
-			  ": write dirty data back first",
+			  "nothing is written: %s: no bucket is left after %" PRIu64
+			  " new ones: write dirty data back first",
 			  bcfmt_dev_name(buckets->set->cache.dev), buckets->taken);
 }

@@ -9,7 +9,8 @@
 
 static const char *purpose_of(unsigned int phase)
 {
-	static const char *const names[BCFMT_REPAIR_PHASES] = { "new buckets", "journal entry",
+	static const char *const names[BCFMT_REPAIR_PHASES] = { "journal entry that makes room",
+								"new buckets", "journal entry",
 								"superblock" };
 
 	return names[phase];
@@ -126,6 +127,8 @@ bcfmt_err bcfmt_repair_copy(struct bcfmt_repair_run *repair, size_t i, struct bc
 	if (i >= repair->n_members || repair->result == BCFMT_REHEARSAL_REJECTED)
 		return bcfmt_fail(repair->ctx, BCFMT_E_ARG, "there is nothing to copy");
 	err = bcfmt_dev_copy(repair->members[i].dev, to, bad);
+	if (repair->result != BCFMT_REHEARSAL_READY)
+		return err;
 	for (unsigned int phase = 0; !err && phase < BCFMT_REPAIR_PHASES; phase++)
 		err = bcfmt_dev_overlay_commit(repair->members[i].phase[phase], to);
 	return err;

@@ -25,6 +25,11 @@ static bool is_optional(const struct bcfmt_problem *problem)
 	case BCFMT_P_BACKING_DIFFERS:
 	case BCFMT_P_FREE_TOO_FEW:
 	case BCFMT_P_JOURNAL_UNREADABLE:
+	case BCFMT_P_UUID_DUPLICATE:
+	case BCFMT_P_UUID_IMPLAUSIBLE:
+	case BCFMT_P_UUID_VOLUME_EMPTY:
+	case BCFMT_P_BACKING_NO_ENTRY:
+	case BCFMT_P_BACKING_UNKNOWN:
 		return true;
 	default:
 		return false;
@@ -129,6 +134,20 @@ void bcfmt_repair_agree_all(struct bcfmt_repair_run *repair, enum bcfmt_consent 
 	}
 }
 
+bool plan_leave(struct bcfmt_repair_run *repair, enum bcfmt_problem_id id, const char *why)
+{
+	for (size_t i = 0; i < repair->items.n; i++) {
+		struct bcfmt_plan_item *item = item_at(repair, i);
+
+		if (item->problem->id != id || !is_optional(item->problem))
+			continue;
+		item->state = BCFMT_PLAN_LEFT;
+		item->why = why;
+		return true;
+	}
+	return false;
+}
+
 bool plan_is_agreed(const struct bcfmt_repair_run *repair, enum bcfmt_problem_id id)
 {
 	for (size_t i = 0; i < repair->items.n; i++) {
@@ -136,6 +155,39 @@ bool plan_is_agreed(const struct bcfmt_repair_run *repair, enum bcfmt_problem_id
 
 		if (item->problem->id == id)
 			return item->state == BCFMT_PLAN_AGREED;
+	}
+	return false;
+}
+
+bool plan_needs_keys(const struct bcfmt_repair_run *repair)
+{
+	static const enum bcfmt_problem_id asking[] = {
+		BCFMT_P_EXTENT_PAST_DEVICE, BCFMT_P_EXTENT_BEFORE_DATA, BCFMT_P_BACKING_DIFFERS,
+		BCFMT_P_UUID_DUPLICATE,	    BCFMT_P_UUID_IMPLAUSIBLE,	BCFMT_P_UUID_VOLUME_EMPTY,
+		BCFMT_P_BACKING_NO_ENTRY,   BCFMT_P_BACKING_UNKNOWN,
+	};
+
+	for (size_t i = 0; i < sizeof(asking) / sizeof(asking[0]); i++)
+		if (plan_is_agreed(repair, asking[i]))
+			return true;
+	return false;
+}
+
+bool plan_is_any_agreed(const struct bcfmt_repair_run *repair)
+{
+	for (size_t i = 0; i < repair->items.n; i++)
+		if (bcfmt_repair_item(repair, i)->state == BCFMT_PLAN_AGREED)
+			return true;
+	return false;
+}
+
+bool plan_may_ask(const struct bcfmt_repair_run *repair)
+{
+	for (size_t i = 0; i < repair->items.n; i++) {
+		const struct bcfmt_plan_item *item = bcfmt_repair_item(repair, i);
+
+		if (item->state == BCFMT_PLAN_AGREED && item->problem->consent == BCFMT_CONSENT_ASK)
+			return true;
 	}
 	return false;
 }

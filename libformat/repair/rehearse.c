@@ -27,7 +27,9 @@ static bcfmt_err judge_findings(struct bcfmt_repair_run *repair)
 
 		if (table[i].severity == BCFMT_SEV_NOTE || !after)
 			continue;
-		if (plan_is_agreed(repair, table[i].id))
+		if (plan_is_agreed(repair, table[i].id) &&
+		    (after > before ||
+		     !plan_leave(repair, table[i].id, "what would be right is not known")))
 			return reject(repair, &table[i], "is not repaired", before, after);
 		if (after > before && !orders_expect(repair->orders, table[i].id))
 			return reject(repair, &table[i], "has come", before, after);
@@ -62,6 +64,14 @@ static bcfmt_err judge_verdict(struct bcfmt_repair_run *repair)
 	return BCFMT_OK;
 }
 
+static bool has_proposals(const struct bcfmt_repair_run *repair)
+{
+	for (size_t i = 0; i < repair->n_members; i++)
+		if (repair->members[i].proposal)
+			return true;
+	return false;
+}
+
 bcfmt_err rehearse_check(struct bcfmt_repair_run *repair)
 {
 	struct bcfmt_set_params params = { .page_bytes = repair->params.page_bytes,
@@ -82,5 +92,9 @@ bcfmt_err rehearse_check(struct bcfmt_repair_run *repair)
 	err = judge_findings(repair);
 	if (!err && repair->result == BCFMT_REHEARSAL_READY)
 		err = judge_verdict(repair);
+	/* What was agreed to may all have turned out to be of no use. */
+	if (!err && repair->result == BCFMT_REHEARSAL_READY && !repair->orders &&
+	    !plan_is_any_agreed(repair) && !has_proposals(repair))
+		repair->result = BCFMT_REHEARSAL_NOTHING;
 	return err;
 }

@@ -133,6 +133,7 @@ void bcfmt_repair_free(struct bcfmt_repair_run *repair)
 		for (unsigned int phase = BCFMT_REPAIR_PHASES; phase-- > 0;)
 			bcfmt_dev_free(repair->members[i].phase[phase]);
 	vec_free(&repair->items);
+	vec_free(&repair->room);
 	orders_free(repair->orders);
 	free(repair->members);
 	free(repair->tops);
@@ -170,6 +171,12 @@ bcfmt_err bcfmt_repair_rehearse(struct bcfmt_repair_run *repair, enum bcfmt_rehe
 	}
 	if (!err)
 		err = supers_write(repair, &is_written);
+	/* What cannot be written is no failure of this run: the fault tells why. */
+	if (err == BCFMT_E_UNSUPPORTED) {
+		plan_leave_all(repair, "there is no place for what would have to be written");
+		*result = repair->result;
+		return BCFMT_OK;
+	}
 	if (!err && is_written)
 		err = rehearse_check(repair);
 	else if (!err)

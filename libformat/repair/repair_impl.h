@@ -10,7 +10,7 @@
 
 #include "base/vec.h"
 
-enum repair_phase { PHASE_BUCKETS, PHASE_JOURNAL, PHASE_SUPERS };
+enum repair_phase { PHASE_ROOM, PHASE_BUCKETS, PHASE_JOURNAL, PHASE_SUPERS };
 
 /*
  * A device with an overlay a phase, each over the one before. What is read through the last one is
@@ -22,6 +22,13 @@ struct repair_member {
 	struct super_proposal *proposal; /* of a superblock that is bad, else NULL */
 };
 
+/* An entry that was added to the journal to make room. */
+struct journal_room {
+	uint32_t ring_index;
+	uint32_t sector; /* in its bucket */
+	uint32_t sectors;
+};
+
 struct bcfmt_repair_run {
 	struct bcfmt_ctx *ctx;
 	struct bcfmt_repair_params params;
@@ -31,12 +38,12 @@ struct bcfmt_repair_run {
 	size_t n_members;
 
 	struct bcfmt_report *report_supers; /* with the bad superblocks as they are, else NULL */
-	struct bcfmt_set *set; /* with the proposed ones */
+	struct bcfmt_set *set;		    /* with the proposed ones */
 	struct bcfmt_report *report;
 	struct bcfmt_verdict verdict;
 	struct bcfmt_pass_stat stats[BCFMT_PASSES_MAX];
 	size_t n_stats;
-	struct vec items; /* struct bcfmt_plan_item */
+	struct vec items;      /* struct bcfmt_plan_item */
 	struct orders *orders; /* NULL: none */
 
 	struct bcfmt_set *set_after;
@@ -44,6 +51,7 @@ struct bcfmt_repair_run {
 	struct bcfmt_verdict verdict_after;
 	enum bcfmt_rehearsal result;
 	struct bcfmt_repair_counts counts;
+	struct vec room; /* struct journal_room */
 };
 
 /* ---- plan ---- */
@@ -56,6 +64,13 @@ bool plan_is_agreed(const struct bcfmt_repair_run *repair, enum bcfmt_problem_id
  * something that comes along with it was not agreed to, those that were become LEFT.
  */
 bool plan_wants_rewrite(struct bcfmt_repair_run *repair);
+/* Some repair that was agreed to hangs on the keys of sound leaves. */
+bool plan_needs_keys(const struct bcfmt_repair_run *repair);
+bool plan_is_any_agreed(const struct bcfmt_repair_run *repair);
+/* Something was agreed to that is not done without being asked for. */
+bool plan_may_ask(const struct bcfmt_repair_run *repair);
+/* An item that can be left alone turned out to be one that must be; false for all others. */
+bool plan_leave(struct bcfmt_repair_run *repair, enum bcfmt_problem_id id, const char *why);
 /* Nothing of what was agreed to is done. */
 void plan_leave_all(struct bcfmt_repair_run *repair, const char *why);
 
@@ -79,6 +94,7 @@ enum bucket_mark {
 	BUCKET_NAMED = 1u << 0,	   /* by a pointer that is not stale, wherever it was found */
 	BUCKET_TAKEN = 1u << 1,	   /* by the new state */
 	BUCKET_KEPT = 1u << 2,	   /* of a leaf that stays */
+	BUCKET_SOURCE = 1u << 4,   /* of a leaf that is yet to be read */
 	BUCKET_GIVEN_UP = 1u << 3, /* clean data in it is dropped */
 };
 
@@ -93,6 +109,8 @@ bcfmt_err buckets_name_journal(struct repair_buckets *buckets);
  * that there are, the ones that are no evidence first. E_UNSUPPORTED when there is none.
  */
 bcfmt_err buckets_take(struct repair_buckets *buckets, uint64_t *bucket, uint8_t *gen);
+/* Buckets that could be taken now, structures or not. */
+uint64_t buckets_unused(const struct repair_buckets *buckets);
 
 /* ---- rewrite ---- */
 
@@ -147,10 +165,23 @@ struct tables {
 	uint64_t prio_bucket;
 };
 /* Writes uuid table and prio chain to buckets of phase 0. */
+/* What the new tree has of an inode. */
+struct inode_use {
+	uint64_t dirty_sectors;
+	uint64_t clean_sectors;
+	uint64_t end_sector; /* of its last extent */
+};
+/* Puts entries right, as far as the plan says; has set->n_uuids of both. */
+void uuids_mend(const struct bcfmt_repair_run *repair, const struct inode_use *use,
+		struct bcfmt_uuid_entry *entries);
 bcfmt_err tables_write(struct bcfmt_repair_run *repair, struct repair_buckets *buckets,
 		       const struct bcfmt_uuid_entry *uuids, struct tables *out);
-/* Puts the entry where a kernel's search finds it and where nothing that is needed lies. */
-bcfmt_err journal_place(struct bcfmt_repair_run *repair, const struct bcfmt_jset *jset);
+/*
+ * Puts an entry, in its phase, where a kernel's search finds it and where nothing that is needed
+ * lies. One of PHASE_JOURNAL is found alone, one of PHASE_ROOM with the window that it ends.
+ */
+bcfmt_err journal_place(struct bcfmt_repair_run *repair, const struct bcfmt_jset *jset,
+			enum repair_phase phase);
 
 /* Why a problem of a superblock cannot be repaired; borrowed, NULL when it can. */
 const char *super_why_left(const struct bcfmt_repair_run *repair,

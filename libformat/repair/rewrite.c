@@ -26,19 +26,26 @@ static bool is_key_sound(const struct bcfmt_set *set, const struct bcfmt_node_re
 	return !write_leaf_key_refusal(&set->geo, key);
 }
 
+/* A place and a size that a kernel gives a node. */
+static bool is_ref_sound(const struct bcfmt_set *set, const struct bcfmt_node_ref *ref)
+{
+	uint64_t bucket = bcfmt_ptr_bucket(&set->geo, ref->ptr);
+
+	return !(!ref->sectors || ref->is_found || ref->sectors != set->geo.node_sectors ||
+		 bucket >= set->geo.nbuckets || set->buckets[bucket].use & BCFMT_USE_DAMAGED ||
+		 set->buckets[bucket].use & (BCFMT_USE_METADATA & ~(unsigned int)BCFMT_USE_NODE) ||
+		 bcfmt_ptr_sector(ref->ptr) != bcfmt_bucket_sector(&set->geo, bucket) ||
+		 bcfmt_set_stale(set, ref->ptr));
+}
+
 /* What lies in its bsets could have been written by a kernel that nothing disturbed. */
 static bool is_node_sound(const struct bcfmt_set *set, const struct bcfmt_node_view *view)
 {
 	struct bcfmt_node_iter it = bcfmt_node_iter_init(view->node);
 	const struct bcfmt_node_ref *ref = view->ref;
-	uint64_t bucket = bcfmt_ptr_bucket(&set->geo, ref->ptr);
 	struct bcfmt_key key;
 
-	if (!ref->sectors || ref->sectors != set->geo.node_sectors || bucket >= set->geo.nbuckets ||
-	    set->buckets[bucket].use & BCFMT_USE_DAMAGED ||
-	    set->buckets[bucket].use & (BCFMT_USE_METADATA & ~(unsigned int)BCFMT_USE_NODE) ||
-	    bcfmt_ptr_sector(ref->ptr) != bcfmt_bucket_sector(&set->geo, bucket) ||
-	    bcfmt_set_stale(set, ref->ptr))
+	if (!is_ref_sound(set, ref))
 		return false;
 	if (view->node->fault || view->bad.sectors || view->is_disordered || view->is_overrun ||
 	    view->uses_history || view->replay_keys || view->lost_sectors)
@@ -62,6 +69,27 @@ static bool is_place_good(const struct bcfmt_set *set, const struct bcfmt_extent
 	return !write_leaf_key_refusal(&set->geo, &key);
 }
 
+static bool is_given_up(const struct rewrite *rw, const struct bcfmt_extent *extent)
+{
+	return !extent->is_dirty &&
+	       rw->buckets->marks[bcfmt_ptr_bucket(&rw->set->geo, extent->ptr)] & BUCKET_GIVEN_UP;
+}
+
+static void add_use(struct rewrite *rw, const struct bcfmt_extent *extent)
+{
+	struct inode_use *use = &rw->inodes[extent->inode];
+	uint64_t end = __atomic_load_n(&use->end_sector, __ATOMIC_RELAXED);
+
+	if (extent->stale)
+		return;
+	__atomic_fetch_add(extent->is_dirty ? &use->dirty_sectors : &use->clean_sectors,
+			   extent->end_sector - extent->start_sector, __ATOMIC_RELAXED);
+	while (end < extent->end_sector &&
+	       !__atomic_compare_exchange_n(&use->end_sector, &end, extent->end_sector, false,
+					    __ATOMIC_RELAXED, __ATOMIC_RELAXED))
+		;
+}
+
 /*
  * What becomes of an extent; it may be changed. What is stale and clean has no meaning; the rest
  * is for the edit to decide.
@@ -73,7 +101,7 @@ static enum edit edit_extent(const struct rewrite *rw, struct bcfmt_extent *exte
 		*is_changed |= extent->stale > BCFMT_STALE_MAX;
 		return EDIT_DROP;
 	}
-	if (!is_place_good(rw->set, extent)) {
+	if (!is_place_good(rw->set, extent) || is_given_up(rw, extent)) {
 		*is_changed = true;
 		return EDIT_DROP;
 	}
@@ -98,10 +126,37 @@ static bcfmt_err note_leaf(void *arg, const struct bcfmt_node_view *view,
 	for (size_t i = 0; i < n_extents; i++) {
 		struct bcfmt_extent extent = extents[i];
 
-		if (edit_extent(rw, &extent, &is_changed) != EDIT_DROP)
-			buckets_name(rw->buckets, extent.ptr);
+		if (edit_extent(rw, &extent, &is_changed) == EDIT_DROP)
+			continue;
+		buckets_name(rw->buckets, extent.ptr);
+		add_use(rw, &extent);
 	}
+	if (is_changed)
+		__atomic_fetch_add(&rw->loose_extents, n_extents, __ATOMIC_RELAXED);
 	rw->is_kept[index] = !is_changed;
+	return BCFMT_OK;
+}
+
+/*
+ * Nothing is to be said of the keys of a plain leaf, which are what the check saw: where no edit
+ * asks for them, they need not be looked at.
+ */
+static bcfmt_err note_plain(void *arg, const struct bcfmt_node_view *view)
+{
+	struct rewrite *rw = arg;
+	const struct rewrite_params *params = rw->params;
+	const struct bcfmt_bset *bset = &view->node->bsets[0];
+	size_t index = (size_t)(view->ref - bcfmt_tree_leaf(rw->tree, 0));
+	bool is_kept = is_ref_sound(rw->set, view->ref) &&
+		       !(params->touches && params->touches(params->merge_arg, view->ref));
+	struct bcfmt_key last;
+
+	/* Inodes ascend. */
+	if (view->keys && bcfmt_key_decode(bset->keys + 24ull * (view->keys - 1), 3, &last))
+		is_kept &= bcfmt_key_inode(&last) < rw->set->n_uuids;
+	rw->is_kept[index] = is_kept;
+	if (!is_kept)
+		__atomic_fetch_add(&rw->loose_extents, view->keys, __ATOMIC_RELAXED);
 	return BCFMT_OK;
 }
 
@@ -112,17 +167,23 @@ static bcfmt_err note_leaves(struct rewrite *rw)
 	bool again = true;
 	bcfmt_err err = BCFMT_OK;
 
+	if (!rw->needs_keys && !rw->repair->room.n)
+		visitor.plain = note_plain;
+	free(rw->is_kept);
 	rw->is_kept = calloc(max_u64(n, 1), sizeof(*rw->is_kept));
 	if (!rw->is_kept)
 		return bcfmt_fail(rw->repair->ctx, BCFMT_E_NOMEM, "out of memory for leaves");
-	while (!err && again)
+	while (!err && again) {
+		memset(rw->inodes, 0, rw->set->n_uuids * sizeof(*rw->inodes));
+		rw->loose_extents = 0;
 		err = bcfmt_tree_walk_leaves(rw->tree, &visitor, &again);
+	}
 	for (size_t i = 0; !err && i < n; i++) {
 		const struct bcfmt_node_ref *ref = bcfmt_tree_leaf(rw->tree, i);
+		uint64_t bucket = bcfmt_ptr_bucket(&rw->set->geo, ref->ptr);
 
-		if (rw->is_kept[i])
-			rw->buckets->marks[bcfmt_ptr_bucket(&rw->set->geo, ref->ptr)] |=
-				BUCKET_KEPT;
+		if (ref->sectors && bucket < rw->set->geo.nbuckets)
+			rw->buckets->marks[bucket] |= rw->is_kept[i] ? BUCKET_KEPT : BUCKET_SOURCE;
 	}
 	return err;
 }
@@ -172,6 +233,7 @@ static bcfmt_err write_extent(void *arg, const struct bcfmt_extent *given)
 		return BCFMT_OK;
 	if (decision == EDIT_DROP) {
 		counts->dropped_sectors += is_lost ? sectors : 0;
+		counts->freed_sectors += !extent.stale && is_given_up(rw, &extent) ? sectors : 0;
 		return BCFMT_OK;
 	}
 	counts->dropped_sectors +=
@@ -183,6 +245,36 @@ static bcfmt_err write_extent(void *arg, const struct bcfmt_extent *given)
 	err = push_pending(rw);
 	rw->pending = extent;
 	rw->has_pending = true;
+	return err;
+}
+
+/* Leaves out what is dropped because its place belongs to others as well. */
+static bcfmt_err write_parts(struct rewrite *rw, const struct bcfmt_extent *extent)
+{
+	const struct drop_range *drop = rw->twice.items;
+	bcfmt_err err = BCFMT_OK;
+
+	for (uint64_t at = extent->start_sector; !err && at < extent->end_sector;) {
+		size_t i = extent->stale ? rw->twice.n : twice_after(rw, extent->inode, at);
+		bool is_hit = i < rw->twice.n && drop[i].start.inode == extent->inode &&
+			      drop[i].start.sector < extent->end_sector;
+		struct bcfmt_extent part = *extent;
+
+		part.ptr += (at - extent->start_sector) << 8;
+		part.start_sector = at;
+		if (is_hit)
+			part.end_sector = max_u64(drop[i].start.sector, at);
+		if (part.end_sector > at)
+			err = write_extent(rw, &part);
+		at = part.end_sector;
+		if (!is_hit)
+			continue;
+		part.end_sector = min_u64(drop[i].end_sector, extent->end_sector);
+		rw->is_edited = true;
+		rw->repair->counts.dropped_sectors +=
+			extent->is_dirty && !extent->is_written_back ? part.end_sector - at : 0;
+		at = part.end_sector;
+	}
 	return err;
 }
 
@@ -202,7 +294,7 @@ static bcfmt_err write_leaf(void *arg, const struct bcfmt_node_view *view,
 		return params->merge(params->merge_arg, rw->tree, view->ref, extents, n_extents,
 				     write_extent, rw);
 	for (size_t i = 0; !err && i < n_extents; i++)
-		err = write_extent(rw, &extents[i]);
+		err = write_parts(rw, &extents[i]);
 	return err;
 }
 
@@ -281,7 +373,59 @@ static bcfmt_err write_entry(struct rewrite *rw, const struct tables *tables)
 	 */
 	jset.seq = jset.last_seq = newest + (rw->is_edited || rw->set->histories.is_found ? 2 : 1);
 	jset.prio_bucket[geo->nr_this_dev] = tables->prio_bucket;
-	return journal_place(rw->repair, &jset);
+	return journal_place(rw->repair, &jset, PHASE_JOURNAL);
+}
+
+static bcfmt_err write_tables(struct rewrite *rw, struct tables *tables)
+{
+	const struct bcfmt_uuid_entry *from =
+		rw->params->uuids ? rw->params->uuids : rw->set->uuids;
+	size_t bytes = rw->set->n_uuids * sizeof(*from);
+	struct bcfmt_uuid_entry *uuids = malloc(bytes);
+	bcfmt_err err;
+
+	if (!uuids)
+		return bcfmt_fail(rw->repair->ctx, BCFMT_E_NOMEM, "out of memory for uuids");
+	memcpy(uuids, from, bytes);
+	uuids_mend(rw->repair, rw->inodes, uuids);
+	err = tables_write(rw->repair, rw->buckets, uuids, tables);
+	free(uuids);
+	return err;
+}
+
+size_t rewrite_leaf_at(const struct rewrite *rw, struct bcfmt_pos pos)
+{
+	size_t low = 0, high = bcfmt_tree_leaves(rw->tree);
+
+	while (low < high) {
+		size_t mid = low + (high - low) / 2;
+
+		if (bcfmt_pos_cmp(bcfmt_tree_leaf(rw->tree, mid)->hi, pos) <= 0)
+			low = mid + 1;
+		else
+			high = mid;
+	}
+	return low;
+}
+
+/* Which leaves stay, what is dropped, and where there is room for the rest. */
+static bcfmt_err look_at_leaves(struct rewrite *rw)
+{
+	bool is_made = false;
+	bcfmt_err err = note_leaves(rw);
+
+	if (!err && plan_is_agreed(rw->repair, BCFMT_P_EXTENT_TWICE))
+		err = twice_find(rw);
+	if (!err)
+		err = room_make(rw, &is_made);
+	if (err || !is_made)
+		return err;
+	for (uint64_t i = 0; i < rw->set->geo.nbuckets; i++)
+		rw->buckets->marks[i] &= (uint8_t) ~(BUCKET_KEPT | BUCKET_SOURCE);
+	err = note_leaves(rw);
+	if (!err && plan_is_agreed(rw->repair, BCFMT_P_EXTENT_TWICE))
+		err = twice_find(rw);
+	return err;
 }
 
 static void count(struct rewrite *rw)
@@ -308,19 +452,24 @@ bcfmt_err rewrite_cache(struct bcfmt_repair_run *repair, const struct rewrite_pa
 		err = bcfmt_tree_open(repair->set, &nobody, &rw.tree);
 	if (!err)
 		err = buckets_name_journal(rw.buckets);
+	rw.needs_keys = params->merge || (params->edit && plan_needs_keys(repair));
+	rw.inodes = calloc(max_u64(repair->set->n_uuids, 1), sizeof(*rw.inodes));
+	if (!err && !rw.inodes)
+		err = bcfmt_fail(repair->ctx, BCFMT_E_NOMEM, "out of memory for inodes");
 	if (!err)
-		err = note_leaves(&rw);
+		err = look_at_leaves(&rw);
 	if (!err)
 		err = write_tree(&rw);
 	if (!err)
-		err = tables_write(repair, rw.buckets,
-				   params->uuids ? params->uuids : repair->set->uuids, &tables);
+		err = write_tables(&rw, &tables);
 	if (!err)
 		err = write_entry(&rw, &tables);
 	if (!err)
 		count(&rw);
 	bcfmt_tree_free(rw.tree);
 	buckets_free(rw.buckets);
+	vec_free(&rw.twice);
+	free(rw.inodes);
 	free(rw.is_kept);
 	return err;
 }

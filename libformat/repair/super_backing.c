@@ -191,7 +191,7 @@ static bcfmt_err take_offset(struct homing *h)
 	    h->owner->first_sector == DISK_SUPER_DATA_OFFSET_MIN) {
 		sector = DISK_SUPER_DATA_OFFSET_MIN;
 		proposing_note(p, SUPER_FIELD_DATA_OFFSET, false,
-			       "16 sectors, the least: the cache holds data of sector 16");
+			       "the least that there is: the cache holds data of sector 16");
 	} else if (p->has_csum_right && is_offset_possible(h, stored)) {
 		sector = stored;
 	} else {
@@ -199,9 +199,8 @@ static bcfmt_err take_offset(struct homing *h)
 		if (err)
 			return err;
 		if (n)
-			proposing_note(p, SUPER_FIELD_DATA_OFFSET, n > 1,
-				       "%llu sectors: %.31s begins there%s",
-				       (unsigned long long)sector, found.type,
+			proposing_note(p, SUPER_FIELD_DATA_OFFSET, n > 1, "%.31s begins there%s",
+				       found.type,
 				       n > 1 ? ", and something else at another place" : "");
 		else
 			proposing_note(p, SUPER_FIELD_DATA_OFFSET, true,
@@ -265,22 +264,21 @@ static void take_flags(struct homing *h)
 	if (!p->is_ours || !is_flags_plausible(p->super.flags)) {
 		state = h->owner ? BCFMT_BDEV_CLEAN : BCFMT_BDEV_NONE;
 		mode = is_dirty ? MODE_WRITEBACK : 0;
-		proposing_note(p, SUPER_FIELD_FLAGS, false, "cache mode %s: %s",
-			       is_dirty ? "writeback" : "writethrough",
+		proposing_note(p, SUPER_FIELD_FLAGS, false, "%s",
 			       is_dirty ? "the cache holds dirty data" : "the safest");
 	}
 	/* Whether a device was run without its cache is in its superblock alone. */
 	if (is_dirty && state == BCFMT_BDEV_CLEAN) {
 		state = BCFMT_BDEV_DIRTY;
 		proposing_note(p, SUPER_FIELD_STATE, !p->is_ours,
-			       "dirty: the cache holds %llu dirty sectors for it%s",
+			       "the cache holds %llu dirty sectors for it%s",
 			       (unsigned long long)h->owner->dirty_sectors,
 			       p->is_ours ? ""
 					  : "; if it was run without its cache, they are stale");
 	} else {
 		proposing_note(p, SUPER_FIELD_STATE, !h->owner, "%s",
-			       h->owner ? "clean: the cache holds nothing dirty for it"
-					: "detached: no cache says that it holds anything of it");
+			       h->owner ? "the cache holds nothing dirty for it"
+					: "no cache says that it holds anything of it");
 	}
 	p->super.flags = mode | state << STATE_SHIFT;
 }
@@ -294,7 +292,7 @@ static void take_block(struct homing *h)
 
 	if (!is_block_possible(h, p->super.block_sectors))
 		p->super.block_sectors = (uint16_t)least;
-	proposing_note(p, SUPER_FIELD_BLOCK, false, "%u sectors: %s", least,
+	proposing_note(p, SUPER_FIELD_BLOCK, false, "%s",
 		       h->has_cache ? "that of the cache, the least that it takes"
 				    : "that of the device");
 }
@@ -326,8 +324,7 @@ static void take_by_csum(struct homing *h)
 		if (!is_block_possible(h, block) || proposing_csum(p) != p->stored.csum)
 			continue;
 		proposing_note(p, SUPER_FIELD_BLOCK, false,
-			       "%u sectors: of all values the one that the stored checksum has",
-			       block);
+			       "of all values the one that the stored checksum has");
 		return;
 	}
 	p->super = kept;

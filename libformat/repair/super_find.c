@@ -155,6 +155,87 @@ static bool differs(const struct proposing *p, enum super_field field)
 	return false;
 }
 
+static void tell_flags(const struct bcfmt_super *super, char *out, size_t out_bytes)
+{
+	static const char *const modes[] = { "writethrough", "writeback", "writearound", "none" };
+	static const char *const policies[] = { "lru", "fifo", "random" };
+	unsigned int mode = bcfmt_super_cache_mode(super);
+	unsigned int policy = bcfmt_super_replacement(super);
+
+	if (super->is_backing)
+		snprintf(out, out_bytes, "%s", mode < 4 ? modes[mode] : "unknown");
+	else
+		snprintf(out, out_bytes, "%s%s%s",
+			 super->flags & BCFMT_SUPER_FLAG_SYNC ? "sync " : "",
+			 super->flags & BCFMT_SUPER_FLAG_DISCARD ? "discard " : "",
+			 policy < 3 ? policies[policy] : "unknown");
+}
+
+static void tell_value(const struct bcfmt_super *super, enum super_field field, char *out,
+		       size_t out_bytes)
+{
+	static const char *const states[] = { "detached", "clean", "dirty", "stale" };
+	uint64_t number = 0;
+	const char *unit = "";
+
+	*out = '\0';
+	switch (field) {
+	case SUPER_FIELD_UUID:
+	case SUPER_FIELD_SET_UUID:
+		bcfmt_uuid_text(field == SUPER_FIELD_UUID ? super->uuid : super->set_uuid, out);
+		return;
+	case SUPER_FIELD_FLAGS:
+		tell_flags(super, out, out_bytes);
+		return;
+	case SUPER_FIELD_STATE:
+		snprintf(out, out_bytes, "%s", states[bcfmt_super_bdev_state(super)]);
+		return;
+	case SUPER_FIELD_MEMBER:
+		snprintf(out, out_bytes, "%u of %u", super->nr_this_dev, super->nr_in_set);
+		return;
+	case SUPER_FIELD_LABEL:
+		/* Without the newline that echo puts behind it. */
+		snprintf(out, out_bytes, "\"%.*s\"", (int)strcspn(super->label, "\n"),
+			 super->label);
+		return;
+	case SUPER_FIELD_MAGIC:
+	case SUPER_FIELD_CSUM:
+	case SUPER_FIELDS:
+		return;
+	case SUPER_FIELD_VERSION:
+		number = super->version;
+		break;
+	case SUPER_FIELD_SEQ:
+		number = super->seq;
+		break;
+	case SUPER_FIELD_NBUCKETS:
+		number = super->nbuckets_or_data_offset;
+		break;
+	case SUPER_FIELD_DATA_OFFSET:
+		number = super->data_offset_sectors;
+		unit = " sectors";
+		break;
+	case SUPER_FIELD_BLOCK:
+		number = super->block_sectors;
+		unit = " sectors";
+		break;
+	case SUPER_FIELD_BUCKET:
+		number = super->bucket_sectors;
+		unit = " sectors";
+		break;
+	case SUPER_FIELD_LAST_MOUNT:
+		number = super->last_mount;
+		break;
+	case SUPER_FIELD_FIRST_BUCKET:
+		number = super->first_bucket;
+		break;
+	case SUPER_FIELD_JOURNAL:
+		number = super->keys;
+		break;
+	}
+	snprintf(out, out_bytes, "%llu%s", (unsigned long long)number, unit);
+}
+
 void proposing_end(struct proposing *p)
 {
 	struct super_proposal *out = p->out;
@@ -185,6 +266,7 @@ void proposing_end(struct proposing *p)
 		note->is_guess = out->guessed >> i & 1;
 		memcpy(note->text, *p->texts[i] ? p->texts[i] : "as every such superblock has it",
 		       *p->texts[i] ? sizeof(note->text) : 32);
+		tell_value(&out->super, note->field, note->value, sizeof(note->value));
 		out->n_notes++;
 	}
 }

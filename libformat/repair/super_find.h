@@ -42,7 +42,8 @@ enum super_outcome {
 /* What a changed field was derived from. */
 struct super_note {
 	enum super_field field;
-	bool is_guess; /* not proved: needs consent that names it */
+	bool is_guess;	/* not proved: needs consent that names it */
+	char value[64]; /* of the new superblock, with its unit */
 	char text[SUPER_NOTE_BYTES];
 };
 

@@ -73,6 +73,18 @@ static bcfmt_err write_chain(const struct bcfmt_target *target, struct repair_bu
 	return bcfmt_prio_chain_write(target, &chain);
 }
 
+/* What nobody agreed to mend is written as it is. */
+static bcfmt_err write_uuids(const struct bcfmt_target *target, uint64_t bucket,
+			     const struct bcfmt_uuid_entry *uuids, uint32_t n_uuids)
+{
+	bcfmt_err err = bcfmt_uuids_write(target, bucket, uuids, n_uuids);
+
+	if (err != BCFMT_E_ARG)
+		return err;
+	bcfmt_ctx_fault_clear(target->ctx);
+	return bcfmt_uuids_write_raw(target, bucket, uuids, n_uuids, 1);
+}
+
 bcfmt_err tables_write(struct bcfmt_repair_run *repair, struct repair_buckets *buckets,
 		       const struct bcfmt_uuid_entry *uuids, struct tables *out)
 {
@@ -94,7 +106,7 @@ bcfmt_err tables_write(struct bcfmt_repair_run *repair, struct repair_buckets *b
 	if (!err)
 		err = buckets_take(buckets, &uuid_bucket, &gen);
 	if (!err)
-		err = bcfmt_uuids_write(&target, uuid_bucket, uuids, set->n_uuids);
+		err = write_uuids(&target, uuid_bucket, uuids, set->n_uuids);
 	if (!err)
 		err = write_chain(&target, buckets, links, n_links);
 	*out = (struct tables){

@@ -37,6 +37,8 @@ void worker_clear(struct worker *worker)
 	vec_free(&worker->replay);
 	vec_free(&worker->looks);
 	vec_free(&worker->ranges);
+	vec_free(&worker->words);
+	vec_free(&worker->doubts);
 }
 
 static void crew_fail(struct crew *crew, bcfmt_err err)

@@ -151,11 +151,38 @@ static bcfmt_err push_gap(struct level *level, const struct bcfmt_node_ref *pare
 		if (err)
 			return err;
 	}
+	if (tree_add_region(level->tree, lo, hi))
+		return BCFMT_E_NOMEM;
 	ref = vec_push(&level->below, sizeof(*ref));
 	if (!ref)
 		return BCFMT_E_NOMEM;
 	*ref = (struct bcfmt_node_ref){ .lo = lo, .hi = hi, .level = (uint8_t)(parent->level - 1) };
 	return BCFMT_OK;
+}
+
+/*
+ * What a child that cannot be followed leaves open. Of twins the newer is followed; what a freed
+ * node's trace does not say any more is not to be had elsewhere.
+ */
+static bcfmt_err add_child_region(struct level *level, const struct bcfmt_node_ref *parent,
+				  enum bcfmt_child_fault fault, struct bcfmt_pos lo,
+				  const struct bcfmt_key *key)
+{
+	const struct bcfmt_geometry *geo = &level->tree->set->geo;
+	struct bcfmt_pos hi = bcfmt_key_end(key);
+
+	/* There is more of the device than the superblock says: not all can be found then. */
+	if (bcfmt_key_fault_btree(geo, key) == BCFMT_KEY_PAST_END &&
+	    bcfmt_ptr_sector(key->ptr) < geo->dev_sectors)
+		level->tree->is_cut_off = true;
+	if (fault == BCFMT_CHILD_DUPLICATE || bcfmt_key_is_zero_pos(key))
+		return BCFMT_OK;
+	if (bcfmt_pos_cmp(hi, parent->hi) > 0)
+		hi = parent->hi;
+	/* Its place in the order is as wrong as the key may be. */
+	if (bcfmt_pos_cmp(lo, hi) >= 0)
+		return tree_add_region(level->tree, parent->lo, parent->hi);
+	return tree_add_region(level->tree, lo, hi);
 }
 
 /* Appends the children of one node to the next level. */
@@ -188,6 +215,8 @@ static bcfmt_err take_children(struct level *level, const struct bcfmt_node_ref 
 		err = report_child(level->visitor, parent, key, fault, key_fault);
 		if (err)
 			return err;
+		if (fault && add_child_region(level, parent, fault, lo, key))
+			return BCFMT_E_NOMEM;
 		if (fault)
 			continue;
 		ref = vec_push(&level->below, sizeof(*ref));
@@ -220,6 +249,8 @@ static bcfmt_err descend(struct level *level, struct worker *worker, size_t inde
 		err = ref_read(level->tree->set, worker, ref, &view);
 		if (!err)
 			err = ref_count(worker, &view);
+		if (!err && (view.node->fault || view.bad.sectors || view.is_overrun))
+			err = tree_add_region(level->tree, ref->lo, ref->hi);
 		if (!err && view.bad.sectors && !level->has_bad[index] && visitor->node)
 			err = visitor->node(visitor->arg, &view);
 		if (!err)
@@ -289,8 +320,10 @@ bcfmt_err interior_walk(struct bcfmt_tree *tree, const struct bcfmt_tree_visitor
 		return BCFMT_E_NOMEM;
 	*slot = root;
 	/* Without a root there is one leaf-level gap over the whole key space. */
-	if (!root.sectors)
+	if (!root.sectors) {
 		slot->level = 0;
+		err = tree_add_region(tree, root.lo, root.hi);
+	}
 	for (unsigned int height = slot->level; !err && height > 0; height--) {
 		struct level level = {
 			.tree = tree, .visitor = visitor, .refs = refs.items, .n_refs = refs.n

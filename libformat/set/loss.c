@@ -21,9 +21,9 @@ struct loss_record {
 struct bcfmt_losses {
 	struct bcfmt_ctx *ctx; /* borrowed */
 	pthread_mutex_t lock;
-	struct runs *lasting;  /* struct loss_record; of everything but leaves */
-	struct runs *leaves;   /* the same; after finish() all of them */
-	struct vec children;   /* struct child: pointers that were not followed */
+	struct runs *lasting; /* struct loss_record; of everything but leaves */
+	struct runs *leaves;  /* the same; after finish() all of them */
+	struct vec children;  /* struct child: pointers that were not followed */
 	bool is_finished;
 };
 
@@ -36,9 +36,9 @@ struct child {
 const char *bcfmt_loss_name(enum bcfmt_loss kind)
 {
 	static const char *const names[BCFMT_LOSS_KINDS] = {
-		[BCFMT_LOSS_STALE] = "stale",	[BCFMT_LOSS_UNREADABLE] = "unreadable",
-		[BCFMT_LOSS_PLACE] = "place",	[BCFMT_LOSS_NODE] = "node",
-		[BCFMT_LOSS_ORDER] = "order",	[BCFMT_LOSS_JOURNAL] = "journal",
+		[BCFMT_LOSS_STALE] = "stale", [BCFMT_LOSS_UNREADABLE] = "unreadable",
+		[BCFMT_LOSS_PLACE] = "place", [BCFMT_LOSS_NODE] = "node",
+		[BCFMT_LOSS_ORDER] = "order", [BCFMT_LOSS_JOURNAL] = "journal",
 		[BCFMT_LOSS_TWICE] = "twice",
 	};
 
@@ -119,25 +119,14 @@ bcfmt_err bcfmt_losses_add(struct bcfmt_losses *losses, enum bcfmt_loss kind, st
 	return add(losses, losses->lasting, kind, lo, hi);
 }
 
-/* The node does not tell all that it told once. */
-static bool is_damaged(const struct bcfmt_node_view *view)
-{
-	return !view->ref->sectors || view->node->fault || view->bad.sectors || view->is_overrun;
-}
-
-bcfmt_err bcfmt_losses_node(struct bcfmt_losses *losses, const struct bcfmt_node_view *view)
-{
-	/* Children are sorted before they are followed, whatever the order of their keys. */
-	if (!view->ref->level || !is_damaged(view))
-		return BCFMT_OK;
-	return add(losses, losses->lasting, BCFMT_LOSS_NODE, view->ref->lo, view->ref->hi);
-}
-
 bcfmt_err bcfmt_losses_child(struct bcfmt_losses *losses, const struct bcfmt_node_ref *parent,
 			     const struct bcfmt_key *key)
 {
 	struct child *child;
 
+	/* What was freed may seem to be in use: which node it was is not known. */
+	if (parent && bcfmt_key_is_zero_pos(key))
+		return add(losses, losses->lasting, BCFMT_LOSS_NODE, parent->lo, parent->hi);
 	pthread_mutex_lock(&losses->lock);
 	child = vec_push(&losses->children, sizeof(*child));
 	if (child)
@@ -185,13 +174,6 @@ bcfmt_err bcfmt_losses_tree(struct bcfmt_losses *losses, const struct bcfmt_tree
 	return err;
 }
 
-/* A journal that goes back to its first entry proves what a leaf in disorder holds. */
-static bool is_proved(const struct bcfmt_set *set, const struct bcfmt_node_view *view)
-{
-	return view->has_all_history && !is_damaged(view) && !view->lost_sectors &&
-	       set->has_all_prios;
-}
-
 static bcfmt_err add_leaf(struct bcfmt_losses *losses, enum bcfmt_loss kind, uint32_t inode,
 			  uint64_t start_sector, uint64_t end_sector)
 {
@@ -220,37 +202,25 @@ static bcfmt_err doubt_outside(struct bcfmt_losses *losses, const struct bcfmt_n
 	return err;
 }
 
-/* What of the leaf's range no journal entry proves. */
-static bcfmt_err doubt_leaf(struct bcfmt_losses *losses, const struct bcfmt_set *set,
-			    const struct bcfmt_node_view *view,
-			    const struct bcfmt_extent *extents, size_t n_extents)
+/* What of the leaf's range nothing proves. */
+static bcfmt_err doubt_leaf(struct bcfmt_losses *losses, const struct bcfmt_node_view *view)
 {
-	enum bcfmt_loss kind = is_damaged(view) || view->lost_sectors ? BCFMT_LOSS_NODE
-								      : BCFMT_LOSS_ORDER;
-	bool has_proof = set->has_all_prios && !set->histories.is_found;
-	struct bcfmt_pos at = view->ref->lo;
-	bcfmt_err err = doubt_outside(losses, view);
+	bool is_ordered = !view->ref->sectors || view->ref->is_found || view->node->fault ||
+			  view->bad.sectors || view->is_overrun || view->lost_sectors;
+	bcfmt_err err = view->ref->is_found ? BCFMT_OK : doubt_outside(losses, view);
 
-	for (size_t i = 0; !err && has_proof && i < n_extents; i++) {
-		const struct bcfmt_extent *extent = &extents[i];
-
-		if (extent->source == BCFMT_FROM_TREE || extent->stale)
-			continue;
-		err = add(losses, losses->leaves, kind, at,
-			  (struct bcfmt_pos){ extent->inode, extent->start_sector });
-		at = (struct bcfmt_pos){ extent->inode, extent->end_sector };
-	}
-	return err ? err : add(losses, losses->leaves, kind, at, view->ref->hi);
+	for (size_t i = 0; !err && i < view->n_doubts; i++)
+		err = add(losses, losses->leaves, is_ordered ? BCFMT_LOSS_NODE : BCFMT_LOSS_ORDER,
+			  view->doubts[i].lo, view->doubts[i].hi);
+	return err;
 }
 
 bcfmt_err bcfmt_losses_leaf(struct bcfmt_losses *losses, const struct bcfmt_set *set,
-			    const struct bcfmt_node_view *view,
-			    const struct bcfmt_extent *extents, size_t n_extents)
+			    const struct bcfmt_node_view *view, const struct bcfmt_extent *extents,
+			    size_t n_extents)
 {
-	bcfmt_err err = BCFMT_OK;
+	bcfmt_err err = view->n_doubts ? doubt_leaf(losses, view) : BCFMT_OK;
 
-	if (view->uses_history && !is_proved(set, view))
-		err = doubt_leaf(losses, set, view, extents, n_extents);
 	for (size_t i = 0; !err && i < n_extents; i++) {
 		const struct bcfmt_extent *extent = &extents[i];
 

@@ -16,6 +16,8 @@ struct replay {
 	struct runs *runs;
 	uint64_t n;
 	uint64_t first_seq;
+	bool is_of_new_set;
+	bool has_impossible; /* keys were left out that should have been taken */
 	bool gen_rose;
 };
 
@@ -50,8 +52,10 @@ static bcfmt_err add_entry(struct bcfmt_set *set, struct replay *replay,
 	memset(&record, 0, sizeof(record));
 	while (!err && bcfmt_key_iter_next(&it, &record.key)) {
 		/* Size 0 and impossible keys change nothing; the journal pass reports them. */
-		if (bcfmt_key_fault_extent(&set->geo, &record.key))
+		if (bcfmt_key_fault_extent(&set->geo, &record.key)) {
+			replay->has_impossible |= bcfmt_key_sectors(&record.key) != 0;
 			continue;
+		}
 		if (set_raise_gen_by_extent(set, &record.key))
 			replay->gen_rose = true;
 		record.seq = jset->seq;
@@ -81,6 +85,17 @@ static size_t history_begin(const struct bcfmt_journal *journal, size_t newest)
 	return begin;
 }
 
+/*
+ * With it a kernel made the set: an empty leaf is the root, nothing was written yet, and no bucket
+ * can be handed out before new prio sets are written. (A tool can give the first number to a set
+ * that is in use.) kernel: run_cache_set(), bch_allocator_thread().
+ */
+static bool is_first_entry(const struct bcfmt_set *set, const struct bcfmt_journal_entry *entry)
+{
+	return entry->seq == 1 && !entry->level && !entry->keys_words &&
+	       entry->prio_bucket != set->newest.prio_bucket[set->geo.nr_this_dev];
+}
+
 static bcfmt_err add_entries(struct bcfmt_set *set, struct replay *replay, size_t begin)
 {
 	const struct bcfmt_journal *journal = &set->journal;
@@ -90,6 +105,7 @@ static bcfmt_err add_entries(struct bcfmt_set *set, struct replay *replay, size_
 	bcfmt_err err = BCFMT_OK;
 
 	replay->first_seq = journal->entries[begin].seq;
+	replay->is_of_new_set = is_first_entry(set, &journal->entries[begin]);
 	for (size_t i = begin;
 	     !err && i < journal->n_entries && journal->entries[i].seq <= newest_seq; i++) {
 		struct bcfmt_jset jset;
@@ -115,6 +131,11 @@ static size_t begin_of(const struct bcfmt_set *set, bool with_history)
 	size_t history = history_begin(&set->journal, set->newest_index);
 
 	return with_history && history < window ? history : window;
+}
+
+size_t replay_history_begin(const struct bcfmt_set *set)
+{
+	return history_begin(&set->journal, set->newest_index);
 }
 
 bool replay_has_history(const struct bcfmt_set *set)
@@ -161,6 +182,16 @@ void replay_free(struct replay *replay)
 bool replay_is_whole(const struct replay *replay)
 {
 	return replay->first_seq == 1;
+}
+
+bool replay_is_of_new_set(const struct replay *replay)
+{
+	return replay->is_of_new_set;
+}
+
+bool replay_has_impossible(const struct replay *replay)
+{
+	return replay->has_impossible;
 }
 
 uint64_t replay_count(const struct replay *replay)

@@ -6,6 +6,7 @@
 
 #include "base/checked.h"
 #include "base/large.h"
+#include "set/found.h"
 #include "set/set_impl.h"
 
 static enum bcfmt_role role_of(const struct bcfmt_member *member, enum bcfmt_role wanted)
@@ -199,6 +200,7 @@ void bcfmt_set_free(struct bcfmt_set *set)
 	if (!set)
 		return;
 	bcfmt_journal_clear(&set->journal);
+	found_free(set->found);
 	free(set->prio_links);
 	free(set->uuids);
 	free(set->buckets);

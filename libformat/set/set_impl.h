@@ -123,8 +123,14 @@ bcfmt_err replay_load(struct bcfmt_set *set, bool with_history, bool *gen_rose,
  * not a mix of two histories.
  */
 bool replay_has_history(const struct bcfmt_set *set);
+/* First of the ring's entries that lead to the newest without a hole; needs has_newest. */
+size_t replay_history_begin(const struct bcfmt_set *set);
 /* The first entry taken is number 1: nothing was ever written that is not in an entry. */
 bool replay_is_whole(const struct replay *replay);
+/* And it is one that a kernel begins a new set with. */
+bool replay_is_of_new_set(const struct replay *replay);
+/* Keys were left out because they cannot be: what they cover is not the last word. */
+bool replay_has_impossible(const struct replay *replay);
 void replay_free(struct replay *replay);
 uint64_t replay_count(const struct replay *replay);
 uint64_t replay_spilled_bytes(const struct replay *replay);

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "codec/key_iter.h"
+#include "set/found.h"
 #include "set/standing.h"
 #include "set/tree_impl.h"
 
@@ -41,6 +42,8 @@ bcfmt_err bcfmt_tree_open(struct bcfmt_set *set, const struct bcfmt_tree_visitor
 		err = replay_load(set, true, &gen_rose, &tree->history);
 	if (!err)
 		err = interior_walk(tree, visitor ? visitor : &nobody);
+	if (!err && tree->regions.n && set->has_newest)
+		err = found_fill(tree);
 	if (!err && tree->leaves.n) {
 		tree->has_bad = calloc(tree->leaves.n, 1);
 		err = tree->has_bad ? BCFMT_OK : BCFMT_E_NOMEM;
@@ -60,6 +63,7 @@ void bcfmt_tree_free(struct bcfmt_tree *tree)
 	replay_free(tree->replay);
 	replay_free(tree->history);
 	vec_free(&tree->leaves);
+	vec_free(&tree->regions);
 	free(tree->has_bad);
 	free(tree);
 }
@@ -116,7 +120,7 @@ static bool raise_from_leaf(struct bcfmt_set *set, struct worker *worker,
 /* What the tree says of this leaf is not to be trusted alone. */
 static bool needs_history(const struct bcfmt_node_view *view)
 {
-	return !view->ref->sectors || view->node->fault || view->bad.sectors ||
+	return !view->ref->sectors || view->ref->is_found || view->node->fault || view->bad.sectors ||
 	       view->is_disordered || view->is_overrun;
 }
 
@@ -128,13 +132,15 @@ static bcfmt_err resolve(struct bcfmt_tree *tree, struct worker *worker,
 			 struct bcfmt_node_view *view, size_t n_old)
 {
 	const struct bcfmt_replay_key *keys = worker->replay.items;
-	size_t skip = view->uses_history ? 0 : n_old;
+	size_t skip = view->uses_history ? found_skip(tree, view->ref, keys, n_old) : n_old;
 	bcfmt_err err = leaf_resolve(&worker->leaf, &tree->set->geo, view->ref, view->node,
 				     keys ? keys + skip : NULL, worker->replay.n - skip,
 				     tree->set->newest.last_seq);
 
 	if (err)
 		return err;
+	if (view->ref->is_found)
+		found_tell_source(&worker->leaf.extents);
 	set_judge_all(tree->set, tree->has_final_gens, &worker->leaf.extents);
 	return BCFMT_OK;
 }
@@ -192,7 +198,7 @@ static bcfmt_err settle_leaf(struct bcfmt_tree *tree, struct worker *worker,
 		view->has_all_history = !tree->set->histories.is_found &&
 					replay_is_whole(replay) &&
 					leaf_is_in_journal(&worker->leaf);
-	return err;
+	return err || !view->uses_history ? err : leaf_find_doubts(tree, worker, view);
 }
 
 /* Reads a leaf and tells of its keys. */
@@ -201,7 +207,7 @@ static bcfmt_err leaf_read(struct bcfmt_tree *tree, struct worker *worker,
 {
 	bcfmt_err err = ref_read(tree->set, worker, ref, view);
 
-	if (!err)
+	if (!err && !ref->is_found)
 		err = leaf_plain_scan(tree->set, &worker->looks, tree->has_final_gens, view,
 				      &worker->reader.node);
 	if (!err && !view->is_plain)

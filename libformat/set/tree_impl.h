@@ -14,6 +14,10 @@ struct bcfmt_tree {
 	size_t n_interior;
 	bool has_final_gens;   /* all leaves were read once */
 	int has_suspect; /* atomic: a leaf seems to lack its end */
+	struct vec regions; /* struct bcfmt_span: where the interior nodes do not tell all */
+	bool is_cut_off;    /* interior nodes point beyond the last bucket */
+	int knows_all;      /* atomic, enum: see leaf_doubt.c */
+	uint64_t found_seq; /* leaves that were found hold the keys of older entries; 0: not proved */
 };
 
 /* What one worker needs for node after node. */
@@ -24,6 +28,8 @@ struct worker {
 	struct vec looks;  /* uint32_t, keys of a plain leaf */
 	struct leaf_scratch journal; /* what the journal alone says of a leaf */
 	struct vec ranges;
+	struct vec words;  /* struct bcfmt_span: ranges of the keys in replay */
+	struct vec doubts; /* struct bcfmt_span */
 };
 void worker_clear(struct worker *worker);
 
@@ -60,6 +66,18 @@ bcfmt_err ref_count(struct worker *worker, struct bcfmt_node_view *view);
  */
 bcfmt_err leaf_find_lost(struct bcfmt_tree *tree, struct worker *worker,
 			 struct bcfmt_node_view *view);
+
+/*
+ * Where neither the leaf nor the journal, all of worker->replay, proves what is finally there:
+ * fills view->doubts. For leaves that use the history, when all else is set in *view.
+ */
+bcfmt_err leaf_find_doubts(struct bcfmt_tree *tree, struct worker *worker,
+			   struct bcfmt_node_view *view);
+
+/* Notes that the interior nodes do not tell all of (lo, hi]. */
+bcfmt_err tree_add_region(struct bcfmt_tree *tree, struct bcfmt_pos lo, struct bcfmt_pos hi);
+/* Searches the device for the leaves of the regions and puts them into tree->leaves. */
+bcfmt_err found_fill(struct bcfmt_tree *tree);
 
 /* The interior levels: fills tree->leaves and n_interior. */
 bcfmt_err interior_walk(struct bcfmt_tree *tree, const struct bcfmt_tree_visitor *visitor);

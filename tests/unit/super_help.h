@@ -86,8 +86,9 @@ static inline char *super_text(const struct super_proposal *proposal)
 
 	fprintf(out, "%s: %s\n", outcomes[proposal->outcome], proposal->why);
 	for (size_t i = 0; i < proposal->n_notes; i++)
-		fprintf(out, "\t%s%s: %s\n", super_field_name(proposal->notes[i].field),
-			proposal->notes[i].is_guess ? " (guess)" : "", proposal->notes[i].text);
+		fprintf(out, "\t%s%s %s: %s\n", super_field_name(proposal->notes[i].field),
+			proposal->notes[i].is_guess ? " (guess)" : "", proposal->notes[i].value,
+			proposal->notes[i].text);
 	fclose(out);
 	return text;
 }

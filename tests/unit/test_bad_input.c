@@ -232,7 +232,9 @@ Test(bad_input, what_can_be_read_around_a_bad_leaf_is_read)
 	/* The leaf had 5 sectors; the journal's in its range are still there. */
 	cr_expect_eq(set_kit_device(&result, 0)->dirty_bytes, dirty_bytes - 5 * 512);
 	cr_expect_eq(set_kit_device(&result, 1)->clean_bytes, 10u * 512);
-	cr_expect_eq(set_kit_problems(&result, BCFMT_SEV_WASTE), 1);
+	cr_expect_eq(SET_KIT_TOTAL(&result, NODE_UNREADABLE), 1);
+	cr_expect_eq(SET_KIT_TOTAL(&result, LEAF_DOUBTFUL), 1);
+	cr_expect_eq(set_kit_problems(&result, BCFMT_SEV_WASTE), 2);
 	bad_clear(&result);
 	bcfmt_dev_free(dev);
 }

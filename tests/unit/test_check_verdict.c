@@ -162,7 +162,9 @@ Test(check_verdict, a_damaged_leaf_leaves_open_what_it_held)
 	}
 	set_kit_spoil(&kit, nth(1), 50);
 	check(BCFMT_LEVEL_FULL);
-	expect_only(BCFMT_P_NODE_BAD_CSUM, 1);
+	cr_expect_eq(SET_KIT_TOTAL(&result, NODE_BAD_CSUM), 1);
+	cr_expect_eq(SET_KIT_TOTAL(&result, LEAF_DOUBTFUL), 1);
+	cr_expect_eq(set_kit_problems(&result, BCFMT_SEV_WASTE), 2);
 	expect_device(0, 0, BCFMT_AT_LEAST, BCFMT_SAFETY_UNKNOWN);
 	cr_expect_eq(result.verdict.registers, BCFMT_REGISTERS_NO);
 	cr_expect_geq(result.verdict.n_first_lines, 1);

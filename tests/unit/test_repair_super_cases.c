@@ -190,7 +190,7 @@ Test(repair_super_cases, cache_alone)
 	super_open(&fixture, "dirty");
 	super_put(&fixture, 0, raw);
 	cr_assert_eq(repair_super_cache(help_ctx, fixture.devs[0], NULL, 0, &proposal), BCFMT_OK);
-	expect(&proposal, SUPER_PROPOSED, "set uuid (guess)");
+	expect(&proposal, SUPER_PROPOSED, "set uuid (guess) ");
 	cr_expect_eq(proposal.guessed, 1u << SUPER_FIELD_SET_UUID);
 	cr_expect(!memcmp(proposal.super.set_uuid, fixture.supers[0].set_uuid, 8));
 	cr_expect(memcmp(proposal.super.set_uuid, fixture.supers[0].set_uuid, 16));
@@ -201,7 +201,7 @@ Test(repair_super_cases, cache_alone)
 	help_fill(raw + 56, 0, 16, 7);
 	super_put(&fixture, 0, raw);
 	cr_assert_eq(repair_super_cache(help_ctx, fixture.devs[0], NULL, 0, &proposal), BCFMT_OK);
-	expect(&proposal, SUPER_PROPOSED, "set uuid (guess)");
+	expect(&proposal, SUPER_PROPOSED, "set uuid (guess) ");
 	cr_expect(!memcmp(proposal.super.set_uuid, fixture.supers[0].set_uuid, 16));
 }
 
@@ -405,7 +405,7 @@ Test(repair_super_cases, block_not_proved)
 	cr_assert_eq(repair_super_cache(kit.ctx, kit.dev, NULL, 0, &proposal), BCFMT_OK);
 	expect(&proposal, SUPER_UNKNOWN, "to prove the block size");
 	cr_assert_eq(repair_super_cache(kit.ctx, kit.dev, kit.backing, 1, &proposal), BCFMT_OK);
-	expect(&proposal, SUPER_PROPOSED, "block size (guess): 1 sectors");
+	expect(&proposal, SUPER_PROPOSED, "block size (guess) 1 sectors");
 	set_kit_clear(&kit);
 }
 
@@ -427,7 +427,7 @@ Test(repair_super_cases, two_slots)
 	expect(&proposal, SUPER_UNKNOWN, "or more than one");
 	cr_assert_eq(repair_super_backing(kit.ctx, kit.backing[0], partners, 2, &proposal),
 		     BCFMT_OK);
-	expect(&proposal, SUPER_PROPOSED, "uuid (guess): slot 0");
+	expect(&proposal, SUPER_PROPOSED, ": slot 0");
 	expect(&proposal, SUPER_PROPOSED, "24 dirty sectors");
 	cr_expect_eq(bcfmt_super_bdev_state(&proposal.super), BCFMT_BDEV_DIRTY);
 	set_kit_clear(&kit);
@@ -453,7 +453,7 @@ Test(repair_super_cases, offset_by_signature)
 	struct super_proposal proposal;
 
 	offset_at(64, &proposal);
-	expect(&proposal, SUPER_PROPOSED, "data offset: 64 sectors: ext4 begins there");
+	expect(&proposal, SUPER_PROPOSED, "data offset 64 sectors: ext4 begins there");
 	cr_expect_eq(proposal.super.version, 4);
 	cr_expect_eq(proposal.super.data_offset_sectors, 64);
 	set_kit_clear(&kit);
@@ -484,7 +484,7 @@ Test(repair_super_cases, offset_by_cached_signature)
 	super_put(&fixture, 1, raw);
 	cr_assert_eq(repair_super_backing(help_ctx, fixture.devs[1], fixture.devs, 1, &proposal),
 		     BCFMT_OK);
-	expect(&proposal, SUPER_PROPOSED, "data offset: 16 sectors");
+	expect(&proposal, SUPER_PROPOSED, "data offset 16 sectors: the least");
 	cr_expect_eq(proposal.super.data_offset_sectors, 16);
 }
 

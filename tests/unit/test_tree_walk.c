@@ -382,7 +382,8 @@ Test(tree_walk, impossible_pointers_are_told_even_if_stale)
 	cr_expect_eq(seen.child[0].key_fault, BCFMT_KEY_ZERO_SIZE);
 	expect_child(1, keys[1].ptr, BCFMT_CHILD_INVALID);
 	cr_expect_eq(seen.child[1].key_fault, BCFMT_KEY_LENGTH);
-	expect_ref(0, ptr_of(1), pos(0, 0), bcfmt_pos_max());
+	expect_ref(0, 0, pos(0, 0), pos(0, 50));
+	expect_ref(1, ptr_of(1), pos(0, 50), bcfmt_pos_max());
 }
 
 Test(tree_walk, one_leaf_under_two_keys)
@@ -395,8 +396,10 @@ Test(tree_walk, one_leaf_under_two_keys)
 	open_tree(set_kit_node(&kit, nth(0), keys, 3), 1);
 	cr_assert_eq(seen.n_child, 1);
 	expect_child(0, leaf, BCFMT_CHILD_SEEN);
-	cr_assert_eq(bcfmt_tree_leaves(tree), 2);
+	cr_assert_eq(bcfmt_tree_leaves(tree), 3);
 	expect_ref(0, leaf, pos(0, 0), pos(0, 50));
+	expect_ref(1, 0, pos(0, 50), pos(0, 80));
+	expect_ref(2, ptr_of(2), pos(0, 80), bcfmt_pos_max());
 }
 
 Test(tree_walk, two_nodes_in_one_bucket)

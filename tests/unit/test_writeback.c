@@ -8,7 +8,7 @@
 #include <bcfmt/writeback.h>
 
 #define BACKING_SECTORS 4096u
-#define LEFT_MAX	16u
+#define LEFT_MAX 16u
 
 TestSuite(writeback, .init = begin, .fini = end);
 
@@ -173,8 +173,8 @@ Test(writeback, data_in_a_bucket_of_metadata_is_no_data)
 	struct bcfmt_writeback_params params = { .undo = NULL };
 
 	set_kit_backing(&kit, 0, BCFMT_BDEV_DIRTY, BACKING_SECTORS);
-	open_leaf((struct bcfmt_key[]){
-			  set_kit_dirty(0, 100, 8, set_kit_ptr(&kit, kit.uuid_bucket, 0)) },
+	open_leaf((struct bcfmt_key[]){ set_kit_dirty(0, 100, 8,
+						      set_kit_ptr(&kit, kit.uuid_bucket, 0)) },
 		  1);
 	cr_assert_eq(run(0, &params), BCFMT_OK);
 	expect_untouched(kit.backing[0], 16, 4096);
@@ -223,10 +223,11 @@ Test(writeback, unreadable_sectors_are_told_and_the_rest_comes_home)
 
 	set_kit_backing(&kit, 0, BCFMT_BDEV_DIRTY, BACKING_SECTORS);
 	set_kit_tables(&kit);
-	set_kit_first_jset(&kit,
-			   leaf_of(0, (struct bcfmt_key[]){ dirty(0, 100, 16, 5, 0),
-							    dirty(0, 116, 8, 6, 0) }, 2),
-			   0);
+	set_kit_first_jset(
+		&kit,
+		leaf_of(0, (struct bcfmt_key[]){ dirty(0, 100, 16, 5, 0), dirty(0, 116, 8, 6, 0) },
+			2),
+		0);
 	cr_assert_not_null(map);
 	/* Sectors 3, 4 and 9 of the bucket. */
 	fprintf(map, "0 +\n0 %llu +\n%llu 1024 -\n%llu 2048 +\n%llu 512 -\n%llu 0x10000000 +\n",
@@ -268,11 +269,10 @@ Test(writeback, adopted_data_yields_to_what_newer_inodes_have)
 	set_kit_backing(&kit, 4, BCFMT_BDEV_CLEAN, BACKING_SECTORS);
 	for (size_t i = 0; i < 2; i++)
 		memset(words[i].uuid, 0xb4, BCFMT_UUID_BYTES);
-	open_leaf((struct bcfmt_key[]){
-			  dirty(2, 100, 16, 5, 0), dirty(2, 200, 16, 6, 0),
-			  dirty(3, 208, 16, 7, 0),
-			  set_kit_clean(4, 104, 4, set_kit_ptr(&kit, nth(8), 0)),
-			  dirty(4, 220, 8, 9, 0) },
+	open_leaf((struct bcfmt_key[]){ dirty(2, 100, 16, 5, 0), dirty(2, 200, 16, 6, 0),
+					dirty(3, 208, 16, 7, 0),
+					set_kit_clean(4, 104, 4, set_kit_ptr(&kit, nth(8), 0)),
+					dirty(4, 220, 8, 9, 0) },
 		  5);
 	cr_assert_eq(bcfmt_home_new(kit.set, words, 2, false, &home), BCFMT_OK);
 	cr_assert_eq(run(0, &params), BCFMT_OK, "%s", bcfmt_ctx_fault(kit.ctx));

@@ -41,13 +41,11 @@ BCFMT_API bcfmt_err bcfmt_losses_add(struct bcfmt_losses *losses, enum bcfmt_los
 				     struct bcfmt_pos lo, struct bcfmt_pos hi);
 
 /*
- * What the callbacks of a walk say, see struct bcfmt_tree_visitor: interior nodes and children
- * while the tree is opened, then the place of the children once it is, then leaves. A leaf that is
- * damaged, gone or out of order is doubtful but for what the journal proves: a key that it holds in
- * an unbroken row of entries up to the newest was written after everything that no entry holds.
+ * What the callbacks of a walk say, see struct bcfmt_tree_visitor: a child that is one of two for
+ * its range, or does not say what was freed, while the tree is opened; the place of these once it
+ * is; then leaves. Of all other children that are not followed the leaves tell, see doubts in
+ * struct bcfmt_node_view.
  */
-BCFMT_API bcfmt_err bcfmt_losses_node(struct bcfmt_losses *losses,
-				      const struct bcfmt_node_view *view);
 BCFMT_API bcfmt_err bcfmt_losses_child(struct bcfmt_losses *losses,
 				       const struct bcfmt_node_ref *parent,
 				       const struct bcfmt_key *key);
@@ -76,8 +74,8 @@ typedef bcfmt_err (*bcfmt_loss_fn)(void *arg, const struct bcfmt_loss_range *ran
  * What fn returns, if not OK, ends it. Not thread-safe.
  */
 BCFMT_API bcfmt_err bcfmt_losses_each(struct bcfmt_losses *losses, uint32_t inode,
-				      uint64_t start_sector, uint64_t end_sector,
-				      bcfmt_loss_fn fn, void *arg);
+				      uint64_t start_sector, uint64_t end_sector, bcfmt_loss_fn fn,
+				      void *arg);
 /* Anything at all, of any inode. */
 BCFMT_API bool bcfmt_losses_has_any(const struct bcfmt_losses *losses);
 

@@ -76,10 +76,10 @@ struct bcfmt_repair_write {
 	struct bcfmt_dev *dev;  /* as given to open() */
 	uint64_t offset_bytes;
 	uint64_t len_bytes;
-	unsigned int phase;     /* 0 data and new buckets, 1 journal entry, 2 superblocks */
+	unsigned int phase; /* 0 room, 1 new buckets, 2 journal entry, 3 superblocks */
 	const char *purpose;    /* static */
 };
-#define BCFMT_REPAIR_PHASES 3u
+#define BCFMT_REPAIR_PHASES 4u
 typedef bcfmt_err (*bcfmt_repair_write_fn)(void *arg, const struct bcfmt_repair_write *write);
 
 /*
@@ -109,7 +109,8 @@ BCFMT_API const struct bcfmt_plan_item *bcfmt_repair_item(const struct bcfmt_rep
 /* A field of a superblock that is proposed anew. */
 struct bcfmt_repair_field {
 	const char *name;
-	const char *text; /* what it was derived from */
+	const char *value; /* with its unit; "" where there is only one */
+	const char *text;  /* what it was derived from */
 	bool is_guess;    /* nothing proves it */
 };
 /*

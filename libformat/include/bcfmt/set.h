@@ -13,6 +13,8 @@
 
 BCFMT_BEGIN_DECLS
 
+struct found;
+
 enum bcfmt_role { BCFMT_ROLE_AUTO, BCFMT_ROLE_CACHE, BCFMT_ROLE_BACKING };
 
 /* A device with its superblock. The device is borrowed and outlives the set. */
@@ -105,6 +107,8 @@ struct bcfmt_set {
 	uint32_t n_uuids;
 
 	struct bcfmt_bucket *buckets; /* geo.nbuckets */
+
+	struct found *found; /* of the library: what a search of the cache found; NULL: none was made */
 };
 
 struct bcfmt_set_params {

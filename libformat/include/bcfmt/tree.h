@@ -17,6 +17,19 @@ struct bcfmt_node_ref {
 	uint32_t sectors;    /* KEY_SIZE of the pointer; > 0 */
 	uint8_t level;       /* 0: leaf */
 	bool is_root;
+	/*
+	 * No parent names the node as it is here: it was found by a search of the device, or there
+	 * is none and sectors is 0. is_proved: all that was written there is in the node, or in the
+	 * entries of the ring that are laid on.
+	 */
+	bool is_found;
+	bool is_proved;
+};
+
+/* Positions after lo and up to hi. */
+struct bcfmt_span {
+	struct bcfmt_pos lo;
+	struct bcfmt_pos hi;
 };
 
 /* A node that was read. Valid during the callback only. */
@@ -52,6 +65,12 @@ struct bcfmt_node_view {
 	 */
 	bool has_all_history;
 	/*
+	 * Leaves: where neither the node nor the journal proves what the cache finally holds, in
+	 * order, within the ref's range. Stale extents are told as such and do not count here.
+	 */
+	const struct bcfmt_span *doubts;
+	size_t n_doubts;
+	/*
 	 * Leaves: dirty sectors that entries older than those to replay put there, and that the leaf
 	 * does not know although their place was not used again: its last bset is lost. Then
 	 * uses_history is set too.
@@ -68,6 +87,7 @@ enum bcfmt_extent_source {
 	BCFMT_FROM_TREE,
 	BCFMT_FROM_REPLAY,
 	BCFMT_FROM_HISTORY, /* an entry older than those to replay */
+	BCFMT_FROM_SCAN,    /* a node that no parent names any more */
 };
 
 /*

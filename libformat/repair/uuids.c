@@ -1,0 +1,191 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Entries of the uuid table that cannot be right. The keys say which of them are in use, and the
+ * backing devices that were given say who they are. What neither decides stays as it is.
+ */
+#include <string.h>
+
+#include <bcfmt/uuid.h>
+
+#include "repair/repair_impl.h"
+
+static bool is_used(const struct inode_use *use)
+{
+	return use->dirty_sectors || use->clean_sectors;
+}
+
+static bool is_live(const struct bcfmt_uuid_entry *entry)
+{
+	return bcfmt_uuid_state(entry) == BCFMT_UUID_LIVE;
+}
+
+/* Never used again by a kernel, so that keys which are left harm nobody. */
+static void detach(struct bcfmt_uuid_entry *entry, const struct inode_use *use)
+{
+	uint32_t first_reg = entry->first_reg, last_reg = entry->last_reg;
+
+	memset(entry, 0, sizeof(*entry));
+	if (!is_used(use))
+		return;
+	memcpy(entry->uuid, bcfmt_uuid_invalid(), BCFMT_UUID_BYTES);
+	entry->first_reg = first_reg;
+	entry->last_reg = last_reg;
+}
+
+/* A volume without a size ends with its last extent; without any it holds nothing. */
+static void mend_volume(const struct bcfmt_set *set, struct bcfmt_uuid_entry *entry,
+			const struct inode_use *use)
+{
+	if (bcfmt_set_backing(set, entry->uuid) || use->clean_sectors)
+		entry->flags &= ~BCFMT_UUID_FLASH_ONLY;
+	else if (use->end_sector)
+		entry->sectors = use->end_sector;
+	else
+		memset(entry, 0, sizeof(*entry));
+}
+
+/* Data of volumes is always dirty; clean data is a copy of what a backing device has. */
+static void mend_entry(const struct bcfmt_set *set, struct bcfmt_uuid_entry *entry,
+		       const struct inode_use *use)
+{
+	bool has_device = bcfmt_set_backing(set, entry->uuid) || use->clean_sectors;
+
+	if (!is_used(use) && !has_device) {
+		memset(entry, 0, sizeof(*entry));
+		return;
+	}
+	if (has_device) {
+		entry->flags = 0;
+		entry->sectors = 0;
+	} else if (entry->flags & BCFMT_UUID_FLASH_ONLY && entry->sectors >= use->end_sector) {
+		entry->flags = BCFMT_UUID_FLASH_ONLY;
+	}
+}
+
+static bool is_implausible(const struct bcfmt_uuid_entry *entry)
+{
+	return is_live(entry) && ((entry->flags & ~BCFMT_UUID_FLASH_ONLY) ||
+				  (!(entry->flags & BCFMT_UUID_FLASH_ONLY) && entry->sectors));
+}
+
+/* The slot that the keys speak for stays: the one with dirty data, else the first, as in a kernel. */
+static void mend_pair(struct bcfmt_uuid_entry *entries, const struct inode_use *use, uint32_t first,
+		      uint32_t second)
+{
+	if (use[first].dirty_sectors && use[second].dirty_sectors)
+		return;
+	if (use[second].dirty_sectors)
+		detach(&entries[first], &use[first]);
+	else
+		detach(&entries[second], &use[second]);
+}
+
+static void mend_duplicates(uint32_t n, struct bcfmt_uuid_entry *entries,
+			    const struct inode_use *use)
+{
+	for (uint32_t i = 0; i < n; i++)
+		for (uint32_t j = i + 1; j < n && is_live(&entries[i]); j++)
+			if (is_live(&entries[j]) &&
+			    !memcmp(entries[i].uuid, entries[j].uuid, BCFMT_UUID_BYTES))
+				mend_pair(entries, use, i, j);
+}
+
+static bool has_entry(uint32_t n, const struct bcfmt_uuid_entry *entries,
+		      const struct bcfmt_member *member)
+{
+	for (uint32_t i = 0; i < n; i++)
+		if (is_live(&entries[i]) &&
+		    !memcmp(entries[i].uuid, member->super.uuid, BCFMT_UUID_BYTES))
+			return true;
+	return false;
+}
+
+/* The only device of the set in this state that no entry names; NULL for none, or several. */
+static const struct bcfmt_member *nameless(const struct bcfmt_set *set,
+					   const struct bcfmt_uuid_entry *entries,
+					   enum bcfmt_bdev_state state)
+{
+	const struct bcfmt_member *found = NULL;
+
+	for (size_t i = 0; i < set->n_backing; i++) {
+		const struct bcfmt_member *member = &set->backing[i];
+
+		if (!member->has_magic || bcfmt_super_bdev_state(&member->super) != state ||
+		    memcmp(member->super.set_uuid, set->cache.super.set_uuid, BCFMT_UUID_BYTES) ||
+		    has_entry(set->n_uuids, entries, member))
+			continue;
+		if (found)
+			return NULL;
+		found = member;
+	}
+	return found;
+}
+
+static void name_after(struct bcfmt_uuid_entry *entry, const struct bcfmt_member *member)
+{
+	uint32_t first_reg = entry->first_reg, last_reg = entry->last_reg;
+
+	*entry = (struct bcfmt_uuid_entry){ .first_reg = first_reg, .last_reg = last_reg };
+	memcpy(entry->uuid, member->super.uuid, BCFMT_UUID_BYTES);
+	memcpy(entry->label, member->super.label, sizeof(entry->label));
+}
+
+/* A device that is marked dirty goes to the only slot that has dirty data of nobody. */
+static void name_dirty(const struct bcfmt_set *set, const struct inode_use *use,
+		       struct bcfmt_uuid_entry *entries)
+{
+	const struct bcfmt_member *member = nameless(set, entries, BCFMT_BDEV_DIRTY);
+	uint32_t found = set->n_uuids;
+
+	for (uint32_t i = 0; member && i < set->n_uuids; i++) {
+		if (is_live(&entries[i]) || !use[i].dirty_sectors)
+			continue;
+		if (found != set->n_uuids)
+			return;
+		found = i;
+	}
+	if (member && found != set->n_uuids)
+		name_after(&entries[found], member);
+}
+
+/* A device that is marked clean takes the only entry whose device is not here. */
+static void name_clean(const struct bcfmt_set *set, struct bcfmt_uuid_entry *entries)
+{
+	const struct bcfmt_member *member = nameless(set, entries, BCFMT_BDEV_CLEAN);
+	uint32_t found = set->n_uuids;
+
+	for (uint32_t i = 0; member && i < set->n_uuids; i++) {
+		if (!is_live(&entries[i]) || entries[i].flags & BCFMT_UUID_FLASH_ONLY ||
+		    bcfmt_set_backing(set, entries[i].uuid))
+			continue;
+		if (found != set->n_uuids)
+			return;
+		found = i;
+	}
+	if (member && found != set->n_uuids)
+		name_after(&entries[found], member);
+}
+
+void uuids_mend(const struct bcfmt_repair_run *repair, const struct inode_use *use,
+		struct bcfmt_uuid_entry *entries)
+{
+	const struct bcfmt_set *set = repair->set;
+	bool mends_volumes = plan_is_agreed(repair, BCFMT_P_UUID_VOLUME_EMPTY);
+	bool mends_entries = plan_is_agreed(repair, BCFMT_P_UUID_IMPLAUSIBLE);
+
+	for (uint32_t i = 0; i < set->n_uuids; i++) {
+		struct bcfmt_uuid_entry *entry = &entries[i];
+
+		if (mends_entries && is_implausible(entry))
+			mend_entry(set, entry, &use[i]);
+		if (mends_volumes && is_live(entry) && entry->flags & BCFMT_UUID_FLASH_ONLY &&
+		    !entry->sectors)
+			mend_volume(set, entry, &use[i]);
+	}
+	if (plan_is_agreed(repair, BCFMT_P_UUID_DUPLICATE))
+		mend_duplicates(set->n_uuids, entries, use);
+	if (plan_is_agreed(repair, BCFMT_P_BACKING_NO_ENTRY))
+		name_dirty(set, use, entries);
+	if (plan_is_agreed(repair, BCFMT_P_BACKING_UNKNOWN))
+		name_clean(set, entries);
+}

@@ -1,0 +1,158 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What of a leaf that is damaged or missing nothing proves. The entries of the ring that are laid
+ * on follow each other without a hole up to the newest, so where one of them says something the
+ * last to do so is the last that was written there, whatever became of the leaf. Only where all of
+ * them are silent the leaf's own word would count. (Where the last word is stale its data was
+ * cleaned, moved or lost; that is told extent by extent.)
+ */
+#include <stdlib.h>
+
+#include <string.h>
+
+#include "set/tree_impl.h"
+
+/* So many leaves are asked whether the journal knows all that they hold. */
+#define ASKED_MAX 64u
+
+enum knows_all { KNOWS_ALL_UNKNOWN, KNOWS_ALL_YES, KNOWS_ALL_NO };
+
+static int span_cmp(const void *a, const void *b)
+{
+	const struct bcfmt_span *x = a, *y = b;
+	int order = bcfmt_pos_cmp(x->lo, y->lo);
+
+	return order ? order : bcfmt_pos_cmp(x->hi, y->hi);
+}
+
+/* The ranges of the keys, sorted. */
+static bcfmt_err take_words(struct worker *worker)
+{
+	const struct bcfmt_replay_key *keys = worker->replay.items;
+
+	worker->words.n = 0;
+	if (vec_reserve(&worker->words, worker->replay.n, sizeof(struct bcfmt_span)))
+		return BCFMT_E_NOMEM;
+	for (size_t i = 0; i < worker->replay.n; i++)
+		*VEC_AT(&worker->words, struct bcfmt_span, worker->words.n++) =
+			(struct bcfmt_span){ bcfmt_key_start(&keys[i].key),
+					     bcfmt_key_end(&keys[i].key) };
+	if (worker->words.n > 1)
+		qsort(worker->words.items, worker->words.n, sizeof(struct bcfmt_span), span_cmp);
+	return BCFMT_OK;
+}
+
+static bcfmt_err add_doubt(struct worker *worker, struct bcfmt_pos lo, struct bcfmt_pos hi)
+{
+	struct bcfmt_span *slot = vec_push(&worker->doubts, sizeof(*slot));
+
+	if (!slot)
+		return BCFMT_E_NOMEM;
+	*slot = (struct bcfmt_span){ lo, hi };
+	return BCFMT_OK;
+}
+
+static bcfmt_err list_doubts(struct worker *worker, struct bcfmt_node_view *view)
+{
+	struct bcfmt_pos at = view->ref->lo, hi = view->ref->hi;
+	bcfmt_err err = take_words(worker);
+
+	worker->doubts.n = 0;
+	for (size_t i = 0; !err && i < worker->words.n && bcfmt_pos_cmp(at, hi) < 0; i++) {
+		const struct bcfmt_span *word = VEC_AT(&worker->words, struct bcfmt_span, i);
+
+		if (bcfmt_pos_cmp(word->lo, hi) >= 0)
+			break;
+		if (bcfmt_pos_cmp(word->lo, at) > 0)
+			err = add_doubt(worker, at, word->lo);
+		if (bcfmt_pos_cmp(word->hi, at) > 0)
+			at = word->hi;
+	}
+	if (!err && bcfmt_pos_cmp(at, hi) < 0)
+		err = add_doubt(worker, at, hi);
+	view->doubts = worker->doubts.items;
+	view->n_doubts = worker->doubts.n;
+	return err;
+}
+
+/* Every dirty key of the leaf is one of the journal's. */
+static bcfmt_err ask_leaf(struct bcfmt_tree *tree, struct worker *worker,
+			  const struct bcfmt_node_ref *ref, bool *knows)
+{
+	struct replay *replay = tree->history ? tree->history : tree->replay;
+	struct bcfmt_node_view view;
+	bcfmt_err err = ref_read(tree->set, worker, ref, &view);
+
+	if (!err)
+		err = replay_slice(replay, ref->lo, ref->hi, &worker->replay);
+	if (!err)
+		err = leaf_resolve(&worker->leaf, &tree->set->geo, ref, view.node,
+				   worker->replay.items, worker->replay.n,
+				   tree->set->newest.last_seq);
+	*knows = !err && leaf_is_in_journal(&worker->leaf);
+	return err;
+}
+
+/*
+ * Leaves tell whether it is so: each of their dirty keys must have come from the journal. Threads
+ * may do this at once, and come to the same end.
+ */
+static bcfmt_err find_knows_all(struct bcfmt_tree *tree, bool *knows_all)
+{
+	struct replay *replay = tree->history ? tree->history : tree->replay;
+	size_t step = tree->leaves.n / ASKED_MAX + 1;
+	struct worker worker;
+	bcfmt_err err = BCFMT_OK;
+
+	memset(&worker, 0, sizeof(worker));
+	*knows_all = !tree->set->histories.is_found && !tree->is_cut_off &&
+		     !replay_has_impossible(replay) && replay_is_of_new_set(replay);
+	for (size_t i = 0; !err && *knows_all && i < tree->leaves.n; i += step) {
+		const struct bcfmt_node_ref *ref = bcfmt_tree_leaf(tree, i);
+
+		if (ref->sectors)
+			err = ask_leaf(tree, &worker, ref, knows_all);
+	}
+	worker_clear(&worker);
+	return err;
+}
+
+/*
+ * What the leaf lacks cannot have been more than the journal knows. Where it only is out of order
+ * nothing is lacking.
+ */
+static bcfmt_err is_all_known(struct bcfmt_tree *tree, const struct bcfmt_node_view *view,
+			      bool *is_known)
+{
+	int state = __atomic_load_n(&tree->knows_all, __ATOMIC_RELAXED);
+	bcfmt_err err;
+
+	*is_known = view->has_all_history && tree->set->has_all_prios;
+	if (!*is_known || (view->ref->sectors && !view->ref->is_found && !view->node->fault &&
+			   !view->bad.sectors && !view->is_overrun))
+		return BCFMT_OK;
+	*is_known = state == KNOWS_ALL_YES;
+	if (state != KNOWS_ALL_UNKNOWN)
+		return BCFMT_OK;
+	err = find_knows_all(tree, is_known);
+	if (!err)
+		__atomic_store_n(&tree->knows_all, *is_known ? KNOWS_ALL_YES : KNOWS_ALL_NO,
+				 __ATOMIC_RELAXED);
+	return err;
+}
+
+bcfmt_err leaf_find_doubts(struct bcfmt_tree *tree, struct worker *worker,
+			   struct bcfmt_node_view *view)
+{
+	struct replay *replay = tree->history ? tree->history : tree->replay;
+	bool is_known = view->ref->is_proved;
+	bcfmt_err err = is_known ? BCFMT_OK : is_all_known(tree, view, &is_known);
+
+	if (err || is_known)
+		return err;
+	/* Keys that cannot be may have been the last words, and without gens any can be stale. */
+	if (replay_has_impossible(replay) || !tree->set->has_all_prios ||
+	    tree->set->histories.is_found)
+		worker->replay.n = 0;
+	return list_doubts(worker, view);
+}
