@@ -11,42 +11,11 @@
 
 #include "cli/message.h"
 #include "cli/progress.h"
-#include "repair.h"
+#include "home.h"
 
 /* Marking writes all metadata above the leaves: seldom enough to cost little. */
 #define MARK_BYTES_MIN (1ull << 30)
-#define MARK_PARTS     8u
-
-/* One backing device. */
-struct home_member {
-	struct bcfmt_home_done *done; /* NULL: nothing of it is dirty, or it is refused */
-	uint64_t dirty_bytes;
-	bool is_refused;
-	bool is_whole; /* nothing dirty is left of it, and nothing doubtful */
-	bool is_marked;
-	bool is_detached;
-	const char *why_not; /* detached, or marked; static */
-};
-
-struct home_work {
-	struct repair *repair;
-	struct bcfmt_home *home; /* of the run's set */
-	struct bcfmt_adoption *adoptions; /* what the first home came to */
-	size_t n_adoptions;
-	struct home_member *members;
-	size_t n_members;
-	bool may_mark;
-};
-
-static const struct bcfmt_set *set_of(const struct home_work *work)
-{
-	return bcfmt_repair_set(work->repair->run);
-}
-
-static const char *name_of(const struct home_work *work, size_t i)
-{
-	return bcfmt_dev_name(set_of(work)->backing[i].dev);
-}
+#define MARK_PARTS 8u
 
 static bool is_dry(const struct home_work *work)
 {
@@ -114,7 +83,7 @@ static int open_again(struct home_work *work)
 	work->home = NULL;
 	bcfmt_repair_free(repair->run);
 	repair->run = NULL;
-	repair->is_done = false;
+	repair->is_done = repair->is_spent = false;
 	/* What was chosen is the only history now. */
 	repair->params.incarnation_seq = 0;
 	repair->params.roles = repair->devices.roles;
@@ -123,7 +92,8 @@ static int open_again(struct home_work *work)
 	if (err)
 		return repair_told(repair, err, "dirty data is not copied");
 	cli_progress_clear();
-	repair_agree_again(repair);
+	if (work->may_mark)
+		repair_agree_again(repair);
 	return FSCK_CLEAN;
 }
 
@@ -134,81 +104,12 @@ static int open_home_again(struct home_work *work)
 
 	if (bits)
 		return bits;
-	err = bcfmt_home_new(set_of(work), work->adoptions, work->n_adoptions, false, &work->home);
+	err = bcfmt_home_new(home_set(work), work->adoptions, work->n_adoptions, false,
+			     &work->home);
 	return repair_told(work->repair, err, "dirty data is not copied");
 }
 
 /* ---- copying ---- */
-
-static const char *why_left(enum bcfmt_home_why why)
-{
-	switch (why) {
-	case BCFMT_HOME_UNREADABLE:
-		return "unreadable";
-	case BCFMT_HOME_OUTSIDE:
-		return "outside";
-	case BCFMT_HOME_PLACE:
-		break;
-	}
-	return "place";
-}
-
-static const char *why_left_text(enum bcfmt_home_why why)
-{
-	switch (why) {
-	case BCFMT_HOME_UNREADABLE:
-		return "the cache cannot read it";
-	case BCFMT_HOME_OUTSIDE:
-		return "it lies outside the data of the device";
-	case BCFMT_HOME_PLACE:
-		break;
-	}
-	return "its place on the cache holds metadata, or is on another device";
-}
-
-static bcfmt_err tell_left(void *arg, const struct bcfmt_home_left *left)
-{
-	struct home_work *work = arg;
-	struct bcfmt_out *out = work->repair->out;
-	const char *name = bcfmt_dev_name(left->device->member->dev);
-
-	cli_progress_clear();
-	cli_error(name,
-		  "sectors %" PRIu64 "-%" PRIu64 " stay as they are, dirty data at sector %" PRIu64
-		  " of the cache is not written: %s",
-		  left->start_sector, left->start_sector + left->sectors - 1, left->cache_sector,
-		  why_left_text(left->why));
-	if (!bcfmt_out_is_json(out))
-		return BCFMT_OK;
-	bcfmt_row_begin(out, "left");
-	bcfmt_row_text(out, "device", name);
-	bcfmt_row_text(out, "why", why_left(left->why));
-	bcfmt_row_u64(out, "inode", left->inode);
-	bcfmt_row_u64(out, "sector", left->start_sector);
-	bcfmt_row_u64(out, "sectors", left->sectors);
-	bcfmt_row_u64(out, "cache_sector", left->cache_sector);
-	bcfmt_row_end(out);
-	return BCFMT_OK;
-}
-
-static void tell_refused(struct home_work *work, size_t i)
-{
-	const struct bcfmt_home_device *device = &work->home->devices[i];
-	bool is_word_missing = device->refusal == BCFMT_HOME_STALE ||
-			       device->refusal == BCFMT_HOME_DETACHED;
-	char uuid[BCFMT_UUID_TEXT_BYTES];
-
-	bcfmt_uuid_text(device->member->super.uuid, uuid);
-	if (is_word_missing && device->has_slot)
-		cli_error(name_of(work, i),
-			  "%" PRIu64 " dirty bytes are not written, it %s; look at both with "
-			  "bcache-dump export, then --adopt %" PRIu32 "=%s writes them",
-			  work->members[i].dirty_bytes, bcfmt_home_refusal_text(device->refusal),
-			  device->inodes[0], uuid);
-	else
-		cli_error(name_of(work, i), "%" PRIu64 " dirty bytes are not written, it %s",
-			  work->members[i].dirty_bytes, bcfmt_home_refusal_text(device->refusal));
-}
 
 static int commit_marks(struct home_work *work, bool is_last);
 
@@ -225,8 +126,10 @@ static int copy_home(struct home_work *work, size_t i)
 {
 	struct repair *repair = work->repair;
 	struct home_member *member = &work->members[i];
-	struct bcfmt_writeback_params params = { .undo = repair->undo, .left = tell_left,
-						 .arg = work, .total_bytes = member->dirty_bytes };
+	struct bcfmt_writeback_params params = { .undo = repair->undo,
+						 .left = home_tell_left,
+						 .arg = work,
+						 .total_bytes = member->dirty_bytes };
 	bcfmt_err err = bcfmt_home_done_new(repair->ctx, &work->home->devices[i], &member->done);
 	int bits = FSCK_CLEAN;
 
@@ -259,7 +162,7 @@ static int copy_home(struct home_work *work, size_t i)
 /* Devices whose newest data may still be in the cache, for all that was read. */
 static bool is_doubtful(struct home_work *work, size_t i)
 {
-	const struct bcfmt_set *set = set_of(work);
+	const struct bcfmt_set *set = home_set(work);
 	struct lost *lost = &work->repair->lost;
 	struct bcfmt_loss_sums sums = { 0 };
 
@@ -278,8 +181,8 @@ static void judge_member(struct home_work *work, size_t i, struct bcfmt_home_ord
 	const struct bcfmt_home_device *device = &work->home->devices[i];
 	enum bcfmt_bdev_state state = bcfmt_super_bdev_state(&device->member->super);
 	struct home_member *member = &work->members[i];
-	bool is_copied = !member->dirty_bytes ||
-			 (member->done && bcfmt_home_done_is_whole(member->done));
+	bool is_copied =
+		!member->dirty_bytes || (member->done && bcfmt_home_done_is_whole(member->done));
 	bool is_doubt = is_doubtful(work, i);
 
 	*order = (struct bcfmt_home_order){ .device = device, .done = member->done };
@@ -290,6 +193,12 @@ static void judge_member(struct home_work *work, size_t i, struct bcfmt_home_ord
 	    (device->refusal && device->refusal != BCFMT_HOME_STALE) ||
 	    (state == BCFMT_BDEV_NONE && !device->has_slot))
 		return;
+	/* What was not even looked at nobody can agree to lose. */
+	if (!work->repair->lost.is_known && state == BCFMT_BDEV_DIRTY) {
+		member->why_not = "the cache could not be read";
+		member->is_final = true;
+		return;
+	}
 	if (!member->is_whole && options->mode != FSCK_YES) {
 		member->why_not = !is_copied ? "not all of its dirty data could be written"
 					     : "damage leaves open whether the cache holds more";
@@ -313,8 +222,10 @@ static int commit_orders(struct home_work *work)
 	int bits;
 
 	cli_progress_clear();
-	if (err)
-		return repair_told(repair, err, "what is home stays dirty in the cache");
+	if (err) {
+		bits = repair_told(repair, err, "what is home stays dirty in the cache");
+		return err == BCFMT_E_UNSUPPORTED ? FSCK_PROBLEMS_LEFT : bits;
+	}
 	if (result == BCFMT_REHEARSAL_REJECTED) {
 		cli_error_ctx(NULL, repair->ctx, BCFMT_E_DAMAGED);
 		return FSCK_PROBLEMS_LEFT;
@@ -361,131 +272,21 @@ static int commit_marks(struct home_work *work, bool is_last)
 	for (size_t i = 0; i < work->n_members && is_last; i++) {
 		struct home_member *member = &work->members[i];
 
-		member->is_marked = work->may_mark && bits == FSCK_REPAIRED &&
-				    is_any_copied(member);
+		member->is_marked =
+			work->may_mark && bits == FSCK_REPAIRED && is_any_copied(member);
 		member->is_detached &= bits == FSCK_REPAIRED;
 	}
 	free(orders);
 	return bits;
 }
 
-/* ---- telling ---- */
-
-static void tell_text(const struct home_work *work, size_t i)
-{
-	const struct home_member *member = &work->members[i];
-	const struct bcfmt_writeback_sums *sums = bcfmt_home_done_sums(member->done);
-	struct bcfmt_out *out = work->repair->out;
-	char text[32];
-
-	bcfmt_out_line(out, "%s: %s (%" PRIu64 " bytes) of dirty data written home, %s%s",
-		       name_of(work, i), bcfmt_bytes_text(sums->copied_bytes, text),
-		       sums->copied_bytes, member->is_marked ? "marked clean in the cache" : "",
-		       member->is_marked ? "" : "still marked dirty in the cache");
-	if (sums->unreadable_bytes || sums->outside_bytes)
-		bcfmt_out_line(out,
-			       "%s: %" PRIu64 " dirty bytes could not be read, %" PRIu64
-			       " have no place on it: they stay dirty in the cache",
-			       name_of(work, i), sums->unreadable_bytes, sums->outside_bytes);
-	if (sums->covered_bytes)
-		bcfmt_out_line(out,
-			       "%s: %" PRIu64 " adopted bytes yielded to newer data of the device",
-			       name_of(work, i), sums->covered_bytes);
-}
-
-static void tell_json(const struct home_work *work, size_t i)
-{
-	static const struct bcfmt_writeback_sums none;
-	const struct home_member *member = &work->members[i];
-	const struct bcfmt_writeback_sums *sums =
-		member->done ? bcfmt_home_done_sums(member->done) : &none;
-	struct bcfmt_out *out = work->repair->out;
-
-	bcfmt_row_begin(out, "writeback");
-	bcfmt_row_text(out, "device", name_of(work, i));
-	bcfmt_row_uuid(out, "uuid", work->home->devices[i].member->super.uuid);
-	bcfmt_row_u64(out, "dirty_bytes", member->dirty_bytes);
-	bcfmt_row_u64(out, "copied_bytes", sums->copied_bytes);
-	bcfmt_row_u64(out, "unreadable_bytes", sums->unreadable_bytes);
-	bcfmt_row_u64(out, "outside_bytes", sums->outside_bytes);
-	bcfmt_row_u64(out, "covered_bytes", sums->covered_bytes);
-	bcfmt_row_bool(out, "marked_clean", member->is_marked);
-	bcfmt_row_bool(out, "detached", member->is_detached);
-	if (member->is_refused)
-		bcfmt_row_text(out, "refused",
-			       bcfmt_home_refusal_text(work->home->devices[i].refusal));
-	if (member->why_not)
-		bcfmt_row_text(out, "why_not_detached", member->why_not);
-	bcfmt_row_end(out);
-}
-
-static void tell_members(const struct home_work *work)
-{
-	struct bcfmt_out *out = work->repair->out;
-	bool is_quiet = work->repair->options->is_quiet;
-
-	for (size_t i = 0; i < work->n_members; i++) {
-		const struct home_member *member = &work->members[i];
-
-		if (bcfmt_out_is_json(out)) {
-			tell_json(work, i);
-			continue;
-		}
-		if (member->done && !is_quiet)
-			tell_text(work, i);
-		if (member->is_detached && !is_quiet)
-			bcfmt_out_line(out, "%s: detached, it runs by itself", name_of(work, i));
-		if (member->why_not)
-			cli_error(name_of(work, i),
-				  "not detached: %s; -y detaches it all the same", member->why_not);
-	}
-}
-
-static void tell_dry(struct home_work *work, size_t i)
-{
-	const struct bcfmt_home_device *device = &work->home->devices[i];
-	struct bcfmt_out *out = work->repair->out;
-
-	if (bcfmt_out_is_json(out)) {
-		tell_json(work, i);
-		return;
-	}
-	if (work->members[i].dirty_bytes && !device->refusal)
-		bcfmt_out_line(out, "%s: %" PRIu64 " dirty bytes would be written home%s",
-			       name_of(work, i), work->members[i].dirty_bytes,
-			       work->repair->options->is_detach ? ", and it would be detached" : "");
-}
-
 /* ---- from the beginning to the end ---- */
-
-/* Dirty data of backing devices that were not given stays where it is. */
-static int tell_absent(struct home_work *work)
-{
-	const struct bcfmt_verdict *verdict = bcfmt_repair_verdict(work->repair->run);
-	int bits = FSCK_CLEAN;
-
-	for (size_t i = 0; i < verdict->n_devices; i++) {
-		const struct bcfmt_verdict_device *device = &verdict->devices[i];
-		char uuid[BCFMT_UUID_TEXT_BYTES];
-
-		if (!device->has_entry || device->is_flash_only || device->member ||
-		    !(device->dirty_bytes + device->redirtied_bytes))
-			continue;
-		bcfmt_uuid_text(device->uuid, uuid);
-		cli_error(bcfmt_dev_name(set_of(work)->cache.dev),
-			  "%" PRIu64 " dirty bytes of inode %" PRIu32
-			  " stay here: give their backing device, uuid %s, along with the cache",
-			  device->dirty_bytes + device->redirtied_bytes, device->inode, uuid);
-		bits = FSCK_PROBLEMS_LEFT;
-	}
-	return bits;
-}
 
 static int run_members(struct home_work *work)
 {
 	struct repair *repair = work->repair;
 	const struct bcfmt_verdict *verdict = bcfmt_repair_verdict(repair->run);
-	int bits = tell_absent(work);
+	int bits = home_tell_absent(work);
 	bool is_any = false;
 
 	for (size_t i = 0; i < work->n_members; i++) {
@@ -496,11 +297,11 @@ static int run_members(struct home_work *work)
 		member->is_refused = member->dirty_bytes && device->refusal;
 		is_any |= member->dirty_bytes && !member->is_refused;
 		if (member->is_refused) {
-			tell_refused(work, i);
+			home_tell_refused(work, i);
 			bits |= FSCK_PROBLEMS_LEFT;
 		}
 		if (is_dry(work))
-			tell_dry(work, i);
+			home_tell_dry(work, i);
 	}
 	if (is_dry(work))
 		return bits;
@@ -536,6 +337,19 @@ static bcfmt_err add_losses(struct home_work *work)
 	return err ? err : lost_finish(lost);
 }
 
+/* Where the cache cannot be written after all, the superblocks of the devices still can. */
+static int finish(struct home_work *work)
+{
+	bool may_mark = work->may_mark;
+	int bits = commit_marks(work, true), again;
+
+	if (!may_mark || !(bits & ~FSCK_REPAIRED) || bits & FSCK_CANCELLED)
+		return bits;
+	work->may_mark = false;
+	again = open_home_again(work);
+	return bits | (again ? again : commit_marks(work, true));
+}
+
 static int home_work_run(struct home_work *work)
 {
 	const char *why;
@@ -557,8 +371,8 @@ static int home_work_run(struct home_work *work)
 		return bits;
 	bits |= repair_told(work->repair, add_losses(work), "what is lost is not all known");
 	if (!(bits & ~(FSCK_REPAIRED | FSCK_PROBLEMS_LEFT)))
-		bits |= commit_marks(work, true);
-	tell_members(work);
+		bits |= finish(work);
+	home_tell_members(work);
 	for (size_t i = 0; i < work->n_members; i++) {
 		const struct home_member *member = &work->members[i];
 
@@ -574,12 +388,12 @@ static int home_work_run(struct home_work *work)
 
 int home_run(struct repair *repair)
 {
-	struct home_work work = { .repair = repair };
+	struct home_work work = { .repair = repair, .may_mark = true };
 	int bits = FSCK_CLEAN;
 
 	if (repair->options->copy_to)
 		bits = copies_open(repair);
-	if (!bits && (repair->is_done || repair->options->copy_to))
+	if (!bits && (repair->is_spent || repair->options->copy_to))
 		bits = open_again(&work);
 	if (!bits)
 		bits = home_work_run(&work);

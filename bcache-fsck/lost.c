@@ -18,8 +18,7 @@ static bcfmt_err take_range(void *arg, const struct bcfmt_loss_range *range)
 {
 	const struct taker *taker = arg;
 
-	return bcfmt_losses_add(taker->losses,
-				range->is_lost ? BCFMT_LOSS_STALE : BCFMT_LOSS_NODE,
+	return bcfmt_losses_add(taker->losses, range->is_lost ? BCFMT_LOSS_STALE : BCFMT_LOSS_NODE,
 				(struct bcfmt_pos){ 0, range->start_sector },
 				(struct bcfmt_pos){ 0, range->end_sector });
 }
@@ -134,9 +133,8 @@ static void tell_map(struct bcfmt_out *out, const struct lost_volume *volume,
 	bcfmt_row_end(out);
 }
 
-static bcfmt_err write_one(struct bcfmt_ctx *ctx, struct bcfmt_out *out,
-			   struct lost_volume *volume, const char *prefix, bool has_all,
-			   bool *is_any)
+static bcfmt_err write_one(struct bcfmt_ctx *ctx, struct bcfmt_out *out, struct lost_volume *volume,
+			   const char *prefix, bool has_all, bool *is_any)
 {
 	struct bcfmt_loss_sums sums;
 	bcfmt_err err = bcfmt_losses_sum(volume->losses, &volume->map, &sums);
@@ -172,9 +170,8 @@ int lost_write(struct bcfmt_ctx *ctx, struct bcfmt_out *out, struct lost *lost, 
 	return fsck_told(ctx, err, "not all maps are written") & ~FSCK_USAGE;
 }
 
-int lost_of_check(struct bcfmt_ctx *ctx, struct bcfmt_out *out,
-		  const struct fsck_options *options, const struct bcfmt_set *set,
-		  const struct bcfmt_verdict *verdict)
+int lost_of_check(struct bcfmt_ctx *ctx, struct bcfmt_out *out, const struct fsck_options *options,
+		  const struct bcfmt_set *set, const struct bcfmt_verdict *verdict)
 {
 	struct bcfmt_home *home;
 	struct lost lost = { 0 };

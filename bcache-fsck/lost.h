@@ -37,8 +37,7 @@ bcfmt_err lost_finish(struct lost *lost);
 int lost_write(struct bcfmt_ctx *ctx, struct bcfmt_out *out, struct lost *lost, const char *prefix,
 	       bool has_all);
 /* --lost of a check that repairs nothing. Exit bits. */
-int lost_of_check(struct bcfmt_ctx *ctx, struct bcfmt_out *out,
-		  const struct fsck_options *options, const struct bcfmt_set *set,
-		  const struct bcfmt_verdict *verdict);
+int lost_of_check(struct bcfmt_ctx *ctx, struct bcfmt_out *out, const struct fsck_options *options,
+		  const struct bcfmt_set *set, const struct bcfmt_verdict *verdict);
 
 #endif

@@ -298,7 +298,9 @@ static int rehearse(struct repair *repair)
 		bits = home_order_adoption(repair);
 	if (bits)
 		return bits;
+	repair->is_spent = true;
 	err = bcfmt_repair_rehearse(repair->run, &result);
+	repair->is_spent = err || result != BCFMT_REHEARSAL_NOTHING;
 	cli_progress_clear();
 	print_plan(repair);
 	if (err)
@@ -366,9 +368,12 @@ static bool is_ended(int bits)
 
 static int work(struct repair *repair)
 {
+	const struct fsck_options *options = repair->options;
 	int bits = rehearse(repair), closing;
 
-	if (repair->options->is_writeback && !is_ended(bits))
+	/* A cache that cannot be repaired, or written at all, is a reason to bring its data home. */
+	if (options->is_writeback && !(bits & (FSCK_USAGE | FSCK_CANCELLED)) &&
+	    !repair->is_undo_failed && !(options->copy_to && is_ended(bits)))
 		bits |= home_run(repair);
 	if (repair->options->is_writeback && repair->undo) {
 		closing = undo_file_close(repair, is_ended(bits));

@@ -19,6 +19,8 @@ struct repair {
 	char *undo_path;
 	struct lost lost; /* as the first check found it */
 	struct bcfmt_repair_params params; /* of run */
+	bool is_spent; /* the run was rehearsed: nothing else can be done with it */
+	bool is_undo_failed;
 	bool is_done; /* what the rehearsal came to is on the devices or in the copies */
 };
 

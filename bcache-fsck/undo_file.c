@@ -44,6 +44,7 @@ static char *default_path(const struct repair *repair)
 static int no_undo(struct repair *repair, bcfmt_err err)
 {
 	cli_progress_clear();
+	repair->is_undo_failed = true;
 	if (err == BCFMT_E_CANCELLED)
 		return fsck_told(repair->ctx, err, "nothing is written");
 	cli_error_ctx(NULL, repair->ctx, err);

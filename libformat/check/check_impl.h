@@ -82,6 +82,9 @@ const char *check_range_text(char out[64], uint32_t inode, uint64_t start_sector
 			     uint64_t sectors);
 const char *check_pos_text(char out[64], struct bcfmt_pos pos);
 
+/* Whether the superblock of the cache, which a kernel takes, agrees with what lies behind it. */
+bcfmt_err check_super_layout(struct check *ck);
+
 /* The passes; each file tells what its pass checks, needs and fills. */
 bcfmt_err pass_super(struct check *ck);
 bcfmt_err pass_journal(struct check *ck);

@@ -262,8 +262,10 @@ static bcfmt_err check_cache(struct check *ck)
 		err = CHECK_REPORT(ck, SET_SEVERAL_MEMBERS, &where,
 				   BCFMT_U64("number", super->nr_this_dev),
 				   BCFMT_U64("members", super->nr_in_set));
-	if (err || super->flags & BCFMT_SUPER_FLAG_SYNC)
+	if (err)
 		return err;
+	if (super->flags & BCFMT_SUPER_FLAG_SYNC)
+		return check_super_layout(ck);
 	if (!set->journal.has_entries)
 		return CHECK_REPORT_PLAIN(ck, SUPER_FRESH, &where);
 	return CHECK_REPORT(ck, SUPER_NOT_SYNC, &where,

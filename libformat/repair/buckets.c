@@ -170,7 +170,7 @@ static bool is_free(struct repair_buckets *buckets, uint64_t bucket)
 	struct bcfmt_bad_read bad;
 	unsigned int marks = buckets->marks[bucket];
 
-	if (marks & (BUCKET_TAKEN | BUCKET_KEPT) ||
+	if (marks & (BUCKET_TAKEN | BUCKET_KEPT | BUCKET_SOURCE) ||
 	    (marks & BUCKET_NAMED && buckets->ease < EASE_NAMED))
 		return false;
 	if (marks & BUCKET_GIVEN_UP ? buckets->ease < EASE_GIVEN : set->buckets[bucket].use != 0)
@@ -193,7 +193,7 @@ uint64_t buckets_unused(const struct repair_buckets *buckets)
 	for (uint64_t i = (uint64_t)geo->first_bucket + geo->journal_buckets; i < geo->nbuckets;
 	     i++)
 		n += !buckets->set->buckets[i].use &&
-		     !(buckets->marks[i] & (BUCKET_TAKEN | BUCKET_KEPT));
+		     !(buckets->marks[i] & (BUCKET_TAKEN | BUCKET_KEPT | BUCKET_SOURCE));
 	return n;
 }
 
@@ -214,7 +214,7 @@ bcfmt_err buckets_take(struct repair_buckets *buckets, uint64_t *bucket, uint8_t
 		buckets->next = (uint64_t)geo->first_bucket + geo->journal_buckets;
 	}
 	return bcfmt_fail(buckets->set->ctx, BCFMT_E_UNSUPPORTED,
-			  "%s: no bucket is left for the repair; it took %" PRIu64
-			  ": write dirty data back first",
+			  "nothing is written: %s: no bucket is left after %" PRIu64
+			  " new ones: write dirty data back first",
 			  bcfmt_dev_name(buckets->set->cache.dev), buckets->taken);
 }

@@ -155,7 +155,8 @@ static bcfmt_err fill_device(const struct home_maker *maker, size_t index,
 bcfmt_err bcfmt_home_new(const struct bcfmt_set *set, const struct bcfmt_adoption *adoptions,
 			 size_t n_adoptions, bool is_auto, struct bcfmt_home **out)
 {
-	struct home_maker maker = { .set = set, .adoptions = adoptions,
+	struct home_maker maker = { .set = set,
+				    .adoptions = adoptions,
 				    .n_adoptions = n_adoptions };
 	struct bcfmt_home *home = calloc(1, sizeof(*home));
 	bcfmt_err err = BCFMT_OK;

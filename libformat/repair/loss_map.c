@@ -13,8 +13,8 @@
 
 #include "base/checked.h"
 
-#define MARK_WHOLE    '+'
-#define MARK_LOST     '-'
+#define MARK_WHOLE '+'
+#define MARK_LOST '-'
 #define MARK_DOUBTFUL '/'
 
 static uint64_t map_end(const struct bcfmt_loss_map *map)
@@ -39,8 +39,8 @@ bcfmt_err bcfmt_losses_sum(struct bcfmt_losses *losses, const struct bcfmt_loss_
 			   struct bcfmt_loss_sums *out)
 {
 	*out = (struct bcfmt_loss_sums){ 0 };
-	return bcfmt_losses_each(losses, map->inode, map->data_offset_sectors, map_end(map), add_sum,
-				 out);
+	return bcfmt_losses_each(losses, map->inode, map->data_offset_sectors, map_end(map),
+				 add_sum, out);
 }
 
 struct map_writer {

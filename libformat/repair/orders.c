@@ -96,8 +96,7 @@ static int target_cmp(const void *a, const void *b)
 }
 
 /* A slot for a device that has none: that of the newest of its inodes. */
-static void fill_slot(struct orders *orders, const struct bcfmt_home_device *device,
-		      uint32_t inode)
+static void fill_slot(struct orders *orders, const struct bcfmt_home_device *device, uint32_t inode)
 {
 	struct bcfmt_uuid_entry *entry = &orders->uuids[inode];
 
@@ -107,7 +106,8 @@ static void fill_slot(struct orders *orders, const struct bcfmt_home_device *dev
 	memcpy(entry->label, device->member->super.label, sizeof(entry->label));
 }
 
-static bcfmt_err adopt_device(struct bcfmt_repair_run *repair, const struct bcfmt_home_device *device)
+static bcfmt_err adopt_device(struct bcfmt_repair_run *repair,
+			      const struct bcfmt_home_device *device)
 {
 	struct orders *orders = repair->orders;
 	struct order_target *target = &orders->targets[orders->n_targets++];
@@ -124,8 +124,8 @@ static bcfmt_err adopt_device(struct bcfmt_repair_run *repair, const struct bcfm
 		break;
 	}
 	*target = (struct order_target){ .inode = device->inodes[0],
-					 .sources = calloc(device->n_inodes,
-							   sizeof(*target->sources)),
+					 .sources =
+						 calloc(device->n_inodes, sizeof(*target->sources)),
 					 .n_sources = device->n_inodes - 1 };
 	if (!target->sources)
 		return no_memory(repair);
@@ -192,7 +192,8 @@ static void home_device(struct bcfmt_repair_run *repair, const struct bcfmt_home
 		orders->inodes[device->inodes[i]].done = order->done;
 	orders->wants_rewrite |= has_marks;
 	if (order->is_detached) {
-		*member = (struct order_member){ .has_state = true, .state = BCFMT_BDEV_NONE,
+		*member = (struct order_member){ .has_state = true,
+						 .state = BCFMT_BDEV_NONE,
 						 .is_freed = true };
 		orders->has_detached = true;
 	} else if (order->is_clean && has_marks && may_be_clean(device)) {
@@ -275,8 +276,8 @@ void orders_super(const struct orders *orders, size_t backing, struct bcfmt_supe
 
 	if (!member || !member->has_state)
 		return;
-	super->flags = (super->flags & ~BDEV_STATE_MASK) |
-		       (uint64_t)member->state << BDEV_STATE_SHIFT;
+	super->flags = (super->flags & ~BDEV_STATE_MASK) | (uint64_t)member->state
+								   << BDEV_STATE_SHIFT;
 	if (member->is_freed)
 		memset(super->set_uuid, 0, sizeof(super->set_uuid));
 	if (member->is_attached)

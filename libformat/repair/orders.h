@@ -7,15 +7,15 @@
 
 struct order_inode {
 	const struct bcfmt_home_done *done; /* NULL: nothing of it was brought home */
-	bool is_moved;         /* its keys go to another inode */
-	bool is_without_clean; /* clean keys can be older than what the device holds */
+	bool is_moved;			    /* its keys go to another inode */
+	bool is_without_clean;		    /* clean keys can be older than what the device holds */
 };
 
 struct order_member {
 	bool has_state;
 	enum bcfmt_bdev_state state;
 	bool is_attached; /* gets the set's uuid */
-	bool is_freed;    /* loses it */
+	bool is_freed;	  /* loses it */
 };
 
 /* An inode that takes the keys of others, where it and newer ones of them have none. */
@@ -28,9 +28,9 @@ struct order_target {
 struct orders {
 	const struct bcfmt_set *set;
 	struct bcfmt_uuid_entry *uuids; /* the new table */
-	struct order_inode *inodes;     /* set->n_uuids */
-	struct order_member *members;   /* set->n_backing */
-	struct order_target *targets;   /* by inode */
+	struct order_inode *inodes;	/* set->n_uuids */
+	struct order_member *members;	/* set->n_backing */
+	struct order_target *targets;	/* by inode */
 	size_t n_targets;
 	bool wants_rewrite;
 	bool has_detached;

@@ -96,8 +96,9 @@ bcfmt_err orders_merge(void *arg, struct bcfmt_tree *tree, const struct bcfmt_no
 		       void *emit_arg)
 {
 	const struct orders *orders = arg;
-	struct merge merge = { .tree = tree, .set = orders->set, .emit = emit,
-			       .emit_arg = emit_arg };
+	struct merge merge = {
+		.tree = tree, .set = orders->set, .emit = emit, .emit_arg = emit_arg
+	};
 	size_t next = 0;
 	bcfmt_err err = BCFMT_OK;
 
@@ -108,7 +109,8 @@ bcfmt_err orders_merge(void *arg, struct bcfmt_tree *tree, const struct bcfmt_no
 		if (merge.target->inode < ref->lo.inode || merge.target->inode > ref->hi.inode)
 			continue;
 		bounds(ref, merge.target->inode, &at, &end);
-		for (; !err && next < n_extents && extents[next].inode < merge.target->inode; next++)
+		for (; !err && next < n_extents && extents[next].inode < merge.target->inode;
+		     next++)
 			err = emit(emit_arg, &extents[next]);
 		for (; !err && next < n_extents && extents[next].inode == merge.target->inode;
 		     next++) {

@@ -217,7 +217,7 @@ bcfmt_err journal_place(struct bcfmt_repair_run *repair, const struct bcfmt_jset
 	if (!err && !is_good)
 		err = bcfmt_fail(
 			repair->ctx, BCFMT_E_UNSUPPORTED,
-			"%s: no place in the journal for an entry that a kernel would find",
+			"nothing is written: %s: no place in the journal for an entry that a kernel would find",
 			bcfmt_dev_name(repair->set->cache.dev));
 	return err;
 }

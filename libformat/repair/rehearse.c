@@ -64,6 +64,14 @@ static bcfmt_err judge_verdict(struct bcfmt_repair_run *repair)
 	return BCFMT_OK;
 }
 
+static bool has_proposals(const struct bcfmt_repair_run *repair)
+{
+	for (size_t i = 0; i < repair->n_members; i++)
+		if (repair->members[i].proposal)
+			return true;
+	return false;
+}
+
 bcfmt_err rehearse_check(struct bcfmt_repair_run *repair)
 {
 	struct bcfmt_set_params params = { .page_bytes = repair->params.page_bytes,
@@ -86,7 +94,7 @@ bcfmt_err rehearse_check(struct bcfmt_repair_run *repair)
 		err = judge_verdict(repair);
 	/* What was agreed to may all have turned out to be of no use. */
 	if (!err && repair->result == BCFMT_REHEARSAL_READY && !repair->orders &&
-	    !plan_is_any_agreed(repair))
+	    !plan_is_any_agreed(repair) && !has_proposals(repair))
 		repair->result = BCFMT_REHEARSAL_NOTHING;
 	return err;
 }

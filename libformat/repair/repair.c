@@ -171,6 +171,12 @@ bcfmt_err bcfmt_repair_rehearse(struct bcfmt_repair_run *repair, enum bcfmt_rehe
 	}
 	if (!err)
 		err = supers_write(repair, &is_written);
+	/* What cannot be written is no failure of this run: the fault tells why. */
+	if (err == BCFMT_E_UNSUPPORTED) {
+		plan_leave_all(repair, "there is no place for what would have to be written");
+		*result = repair->result;
+		return BCFMT_OK;
+	}
 	if (!err && is_written)
 		err = rehearse_check(repair);
 	else if (!err)

@@ -64,6 +64,8 @@ bool plan_is_agreed(const struct bcfmt_repair_run *repair, enum bcfmt_problem_id
  * something that comes along with it was not agreed to, those that were become LEFT.
  */
 bool plan_wants_rewrite(struct bcfmt_repair_run *repair);
+/* Some repair that was agreed to hangs on the keys of sound leaves. */
+bool plan_needs_keys(const struct bcfmt_repair_run *repair);
 bool plan_is_any_agreed(const struct bcfmt_repair_run *repair);
 /* Something was agreed to that is not done without being asked for. */
 bool plan_may_ask(const struct bcfmt_repair_run *repair);
@@ -92,6 +94,7 @@ enum bucket_mark {
 	BUCKET_NAMED = 1u << 0,	   /* by a pointer that is not stale, wherever it was found */
 	BUCKET_TAKEN = 1u << 1,	   /* by the new state */
 	BUCKET_KEPT = 1u << 2,	   /* of a leaf that stays */
+	BUCKET_SOURCE = 1u << 4,   /* of a leaf that is yet to be read */
 	BUCKET_GIVEN_UP = 1u << 3, /* clean data in it is dropped */
 };
 

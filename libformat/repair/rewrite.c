@@ -26,19 +26,26 @@ static bool is_key_sound(const struct bcfmt_set *set, const struct bcfmt_node_re
 	return !write_leaf_key_refusal(&set->geo, key);
 }
 
+/* A place and a size that a kernel gives a node. */
+static bool is_ref_sound(const struct bcfmt_set *set, const struct bcfmt_node_ref *ref)
+{
+	uint64_t bucket = bcfmt_ptr_bucket(&set->geo, ref->ptr);
+
+	return !(!ref->sectors || ref->is_found || ref->sectors != set->geo.node_sectors ||
+		 bucket >= set->geo.nbuckets || set->buckets[bucket].use & BCFMT_USE_DAMAGED ||
+		 set->buckets[bucket].use & (BCFMT_USE_METADATA & ~(unsigned int)BCFMT_USE_NODE) ||
+		 bcfmt_ptr_sector(ref->ptr) != bcfmt_bucket_sector(&set->geo, bucket) ||
+		 bcfmt_set_stale(set, ref->ptr));
+}
+
 /* What lies in its bsets could have been written by a kernel that nothing disturbed. */
 static bool is_node_sound(const struct bcfmt_set *set, const struct bcfmt_node_view *view)
 {
 	struct bcfmt_node_iter it = bcfmt_node_iter_init(view->node);
 	const struct bcfmt_node_ref *ref = view->ref;
-	uint64_t bucket = bcfmt_ptr_bucket(&set->geo, ref->ptr);
 	struct bcfmt_key key;
 
-	if (!ref->sectors || ref->sectors != set->geo.node_sectors || bucket >= set->geo.nbuckets ||
-	    set->buckets[bucket].use & BCFMT_USE_DAMAGED ||
-	    set->buckets[bucket].use & (BCFMT_USE_METADATA & ~(unsigned int)BCFMT_USE_NODE) ||
-	    bcfmt_ptr_sector(ref->ptr) != bcfmt_bucket_sector(&set->geo, bucket) ||
-	    bcfmt_set_stale(set, ref->ptr))
+	if (!is_ref_sound(set, ref))
 		return false;
 	if (view->node->fault || view->bad.sectors || view->is_disordered || view->is_overrun ||
 	    view->uses_history || view->replay_keys || view->lost_sectors)
@@ -130,6 +137,29 @@ static bcfmt_err note_leaf(void *arg, const struct bcfmt_node_view *view,
 	return BCFMT_OK;
 }
 
+/*
+ * Nothing is to be said of the keys of a plain leaf, which are what the check saw: where no edit
+ * asks for them, they need not be looked at.
+ */
+static bcfmt_err note_plain(void *arg, const struct bcfmt_node_view *view)
+{
+	struct rewrite *rw = arg;
+	const struct rewrite_params *params = rw->params;
+	const struct bcfmt_bset *bset = &view->node->bsets[0];
+	size_t index = (size_t)(view->ref - bcfmt_tree_leaf(rw->tree, 0));
+	bool is_kept = is_ref_sound(rw->set, view->ref) &&
+		       !(params->touches && params->touches(params->merge_arg, view->ref));
+	struct bcfmt_key last;
+
+	/* Inodes ascend. */
+	if (view->keys && bcfmt_key_decode(bset->keys + 24ull * (view->keys - 1), 3, &last))
+		is_kept &= bcfmt_key_inode(&last) < rw->set->n_uuids;
+	rw->is_kept[index] = is_kept;
+	if (!is_kept)
+		__atomic_fetch_add(&rw->loose_extents, view->keys, __ATOMIC_RELAXED);
+	return BCFMT_OK;
+}
+
 static bcfmt_err note_leaves(struct rewrite *rw)
 {
 	struct bcfmt_tree_visitor visitor = { .arg = rw, .leaf = note_leaf };
@@ -137,6 +167,8 @@ static bcfmt_err note_leaves(struct rewrite *rw)
 	bool again = true;
 	bcfmt_err err = BCFMT_OK;
 
+	if (!rw->needs_keys && !rw->repair->room.n)
+		visitor.plain = note_plain;
 	free(rw->is_kept);
 	rw->is_kept = calloc(max_u64(n, 1), sizeof(*rw->is_kept));
 	if (!rw->is_kept)
@@ -148,10 +180,10 @@ static bcfmt_err note_leaves(struct rewrite *rw)
 	}
 	for (size_t i = 0; !err && i < n; i++) {
 		const struct bcfmt_node_ref *ref = bcfmt_tree_leaf(rw->tree, i);
+		uint64_t bucket = bcfmt_ptr_bucket(&rw->set->geo, ref->ptr);
 
-		if (rw->is_kept[i])
-			rw->buckets->marks[bcfmt_ptr_bucket(&rw->set->geo, ref->ptr)] |=
-				BUCKET_KEPT;
+		if (ref->sectors && bucket < rw->set->geo.nbuckets)
+			rw->buckets->marks[bucket] |= rw->is_kept[i] ? BUCKET_KEPT : BUCKET_SOURCE;
 	}
 	return err;
 }
@@ -389,7 +421,7 @@ static bcfmt_err look_at_leaves(struct rewrite *rw)
 	if (err || !is_made)
 		return err;
 	for (uint64_t i = 0; i < rw->set->geo.nbuckets; i++)
-		rw->buckets->marks[i] &= (uint8_t)~BUCKET_KEPT;
+		rw->buckets->marks[i] &= (uint8_t) ~(BUCKET_KEPT | BUCKET_SOURCE);
 	err = note_leaves(rw);
 	if (!err && plan_is_agreed(rw->repair, BCFMT_P_EXTENT_TWICE))
 		err = twice_find(rw);
@@ -420,6 +452,7 @@ bcfmt_err rewrite_cache(struct bcfmt_repair_run *repair, const struct rewrite_pa
 		err = bcfmt_tree_open(repair->set, &nobody, &rw.tree);
 	if (!err)
 		err = buckets_name_journal(rw.buckets);
+	rw.needs_keys = params->merge || (params->edit && plan_needs_keys(repair));
 	rw.inodes = calloc(max_u64(repair->set->n_uuids, 1), sizeof(*rw.inodes));
 	if (!err && !rw.inodes)
 		err = bcfmt_fail(repair->ctx, BCFMT_E_NOMEM, "out of memory for inodes");

@@ -11,6 +11,7 @@ struct rewrite {
 	const struct rewrite_params *params;
 	struct bcfmt_tree *tree;
 	struct repair_buckets *buckets;
+	bool needs_keys;  /* of sound leaves, too */
 	uint8_t *is_kept; /* a leaf of the old tree: it stays where it is */
 	struct bcfmt_tree_writer *writer;
 	struct bcfmt_tree_written written;

@@ -10,15 +10,12 @@
 #include "base/checked.h"
 #include "codec/crc64_math.h"
 #include "ondisk/super.h"
-#include "repair/super_geometry.h"
 #include "repair/super_impl.h"
-#include "repair/super_scan.h"
+#include "set/layout_find.h"
 
-#define NAMED_MAX 16u
 #define SET_UUID_TAIL_AT (offsetof(struct super_disk, set_uuid) + 8)
 #define FLAGS_POLICY 0x1eull /* discard and replacement */
 #define FLAGS_KNOWN 0x1full
-#define WHY_BYTES 400u
 #define RING_BUCKETS_MAX 256u /* this many belong to almost any count of buckets */
 
 /* Faults that no new superblock cures: the device or the tools that made it are the matter. */
@@ -28,23 +25,11 @@
 #define FAULTS_FEATURES \
 	(BCFMT_SUPER_UNKNOWN_COMPAT | BCFMT_SUPER_UNKNOWN_RO_COMPAT | BCFMT_SUPER_UNKNOWN_INCOMPAT)
 
-struct candidate {
-	struct sight *sight;
-	struct layout layout;
-	bool is_found;
-	char why[SUPER_NOTE_BYTES];
-};
-
 struct search {
 	struct proposing *p;
 	struct bcfmt_dev *const *partners;
 	size_t n_partners;
-	struct layout_hints hints;
-	uint64_t named[NAMED_MAX]; /* of partners, then of the superblock */
-	size_t n_named;
-	size_t n_partner_named;
-	struct sights sights;
-	bcfmt_err err; /* of enough() */
+	struct layout_search found;
 };
 
 static uint64_t set_magic_of(const struct bcfmt_super *super)
@@ -52,139 +37,31 @@ static uint64_t set_magic_of(const struct bcfmt_super *super)
 	return load_le64(super->set_uuid);
 }
 
-static void name(struct search *search, uint64_t set_magic)
-{
-	for (size_t i = 0; i < search->n_named; i++)
-		if (search->named[i] == set_magic)
-			return;
-	if (set_magic && search->n_named < NAMED_MAX)
-		search->named[search->n_named++] = set_magic;
-}
-
 static void find_names(struct search *search)
 {
+	struct layout_search *found = &search->found;
 	struct bcfmt_super super;
 
 	for (size_t i = 0;
 	     partner_super(search->partners, search->n_partners, true, &i, &super) == BCFMT_OK;
 	     i++) {
-		name(search, set_magic_of(&super));
-		search->hints.block_sectors =
-			search->hints.block_sectors ? (uint32_t)min_u64(search->hints.block_sectors,
-									super.block_sectors)
-						    : super.block_sectors;
+		uint32_t least = found->hints.block_sectors;
+
+		layout_search_name(found, set_magic_of(&super));
+		found->hints.block_sectors =
+			least ? (uint32_t)min_u64(least, super.block_sectors) : super.block_sectors;
 	}
-	search->n_partner_named = search->n_named;
-	name(search, set_magic_of(&search->p->stored));
+	found->n_partner_named = found->n_named;
+	layout_search_name(found, set_magic_of(&search->p->stored));
 	if (search->p->is_ours)
-		search->hints.stored = &search->p->stored;
-}
-
-static bool is_seen(const struct sight *sight)
-{
-	return sight->n_jsets || sight->n_bsets || sight->n_prios;
-}
-
-static bool is_complete(const struct layout *layout)
-{
-	return layout->has_root && layout->has_chain && !layout->missing_entries;
-}
-
-/*
- * A set that something else names, whole in its places, with its ring behind us, needs no further
- * look. One that nothing names could be a leftover.
- */
-static bool is_enough(void *arg, const struct sights *sights, uint64_t offset_bytes)
-{
-	struct search *search = arg;
-
-	for (size_t i = 0; !search->err && i < sights->n; i++) {
-		const struct sight *sight = &sights->items[i];
-		struct layout layout;
-		char why[SUPER_NOTE_BYTES];
-
-		if (!sight->is_named || !sight->n_jsets ||
-		    sight->end_jset_sector * BCFMT_SECTOR_BYTES > offset_bytes / 2)
-			continue;
-		search->err = layout_derive(search->p->ctx, search->p->dev, sight, &search->hints,
-					    &layout, why);
-		if (search->err == BCFMT_END) {
-			search->err = BCFMT_OK;
-			continue;
-		}
-		if (!search->err && is_complete(&layout) && !layout.is_block_guess &&
-		    layout.newest_seq == sight->newest.seq &&
-		    (uint64_t)layout.first_bucket + layout.journal_buckets <=
-			    offset_bytes / BCFMT_SECTOR_BYTES >> layout.bucket_log2)
-			return true;
-	}
-	return search->err != BCFMT_OK;
-}
-
-/* How much a candidate is preferred: named by a partner, by the superblock, whole. */
-static unsigned int rank(const struct search *search, const struct candidate *candidate)
-{
-	unsigned int rank = 0;
-
-	for (size_t i = 0; i < search->n_named; i++)
-		if (search->named[i] == candidate->sight->set_magic)
-			rank = i < search->n_partner_named ? 8 : 4;
-	return rank + 2u * is_complete(&candidate->layout) + 1u * candidate->layout.has_root;
-}
-
-/* The one set that the device holds; END when there is none or no single one. */
-static bcfmt_err choose(struct search *search, struct candidate *best, char why[WHY_BYTES])
-{
-	unsigned int best_rank = 0, n_best = 0;
-	uint64_t other = 0;
-
-	snprintf(why, WHY_BYTES, "no journal entry, node or prio set of any set is on the device");
-	best->is_found = false;
-	for (size_t i = 0; i < search->sights.n; i++) {
-		struct candidate this = { .sight = &search->sights.items[i] };
-		unsigned int this_rank;
-		bcfmt_err err;
-
-		if (!is_seen(this.sight))
-			continue;
-		err = layout_derive(search->p->ctx, search->p->dev, this.sight, &search->hints,
-				    &this.layout, this.why);
-		if (err && err != BCFMT_END)
-			return err;
-		if (err) {
-			if (!best->is_found)
-				snprintf(why, WHY_BYTES,
-					 "%llu journal entries and %llu nodes' parts of a set are "
-					 "there, but %s",
-					 (unsigned long long)this.sight->n_jsets,
-					 (unsigned long long)this.sight->n_bsets, this.why);
-			continue;
-		}
-		this.is_found = true;
-		this_rank = rank(search, &this);
-		if (!best->is_found || this_rank > best_rank) {
-			*best = this;
-			best_rank = this_rank;
-			n_best = 0;
-		} else if (this_rank == best_rank) {
-			other = this.sight->set_magic;
-		}
-		n_best += this_rank == best_rank;
-	}
-	if (n_best > 1)
-		snprintf(why, WHY_BYTES,
-			 "remains of %u sets are equally good, their set uuids begin with "
-			 "%016llx and %016llx: give a backing device of the right one along",
-			 n_best, (unsigned long long)__builtin_bswap64(best->sight->set_magic),
-			 (unsigned long long)__builtin_bswap64(other));
-	return n_best == 1 ? BCFMT_OK : BCFMT_END;
+		found->hints.stored = &search->p->stored;
 }
 
 /* ---- the fields ------------------------------------------------------------------------- */
 
-static void take_layout(struct proposing *p, const struct candidate *candidate)
+static void take_layout(struct proposing *p, const struct layout_search *found)
 {
-	const struct layout *layout = &candidate->layout;
+	const struct layout *layout = &found->layout;
 	const char *ring =
 		layout->is_ring_by_rule ? "as kernels place it" : "as the superblock has it";
 	uint8_t raw[BCFMT_SUPER_BYTES];
@@ -308,10 +185,10 @@ static void take_by_csum(struct proposing *p, const struct sight *sight)
 			(unsigned long long)sight->n_jsets);
 }
 
-static void take_rest(struct search *search, const struct candidate *candidate)
+static void take_rest(struct search *search)
 {
 	struct proposing *p = search->p;
-	const struct sight *sight = candidate->sight;
+	const struct sight *sight = search->found.sight;
 	bool is_flags_odd = p->super.flags & ~FLAGS_KNOWN || bcfmt_super_replacement(&p->super) > 2;
 
 	take_set_uuid(search, sight);
@@ -344,15 +221,15 @@ static void take_rest(struct search *search, const struct candidate *candidate)
 
 /* ---- the whole -------------------------------------------------------------------------- */
 
-static void tell_proof(struct proposing *p, const struct candidate *candidate)
+static void tell_proof(struct proposing *p, const struct layout_search *found)
 {
-	const struct layout *layout = &candidate->layout;
+	const struct layout *layout = &found->layout;
 
-	if (!candidate->sight->n_jsets)
+	if (!found->sight->n_jsets)
 		snprintf(p->out->why, sizeof(p->out->why),
 			 "no journal entry is left; %llu parts of nodes and %llu prio sets fit",
-			 (unsigned long long)candidate->sight->n_bsets,
-			 (unsigned long long)candidate->sight->n_prios);
+			 (unsigned long long)found->sight->n_bsets,
+			 (unsigned long long)found->sight->n_prios);
 	else
 		snprintf(p->out->why, sizeof(p->out->why),
 			 "with it %llu journal entries up to %llu are in the ring, %llu that are "
@@ -369,40 +246,6 @@ static void tell_proof(struct proposing *p, const struct candidate *candidate)
 static bool is_accepted(const struct proposing *p)
 {
 	return p->has_csum_right && !(p->faults & ~FAULTS_NOT_OURS);
-}
-
-/*
- * Whether an accepted superblock may stay, though another can be made of what was found. It may
- * belong to a set that was made anew over the old one, of which nothing is written yet.
- */
-static bcfmt_err may_stay(struct search *search, const struct candidate *best, bool *may)
-{
-	struct proposing *p = search->p;
-	const struct layout *layout = &best->layout;
-	struct layout own = { 0 };
-	char why[SUPER_NOTE_BYTES];
-	bcfmt_err err;
-
-	*may = true;
-	if (!(p->stored.flags & BCFMT_SUPER_FLAG_SYNC) && !p->stored.keys)
-		return BCFMT_OK;
-	if (set_magic_of(&p->stored) != best->sight->set_magic) {
-		*may = !is_complete(layout) ||
-		       p->stored.bucket_sectors != 1u << layout->bucket_log2 ||
-		       p->stored.nbuckets_or_data_offset != layout->nbuckets ||
-		       p->stored.keys != layout->journal_buckets;
-		return BCFMT_OK;
-	}
-	err = layout_verify(p->ctx, p->dev, &p->stored, &own, why);
-	if (err && err != BCFMT_END)
-		return err;
-	own.has_pointers = p->stored.nbuckets_or_data_offset * p->stored.bucket_sectors >=
-			   best->sight->end_sector;
-	if (err || layout_quality(&own) < layout_quality(layout) ||
-	    own.newest_seq < layout->newest_seq || own.n_entries < layout->n_entries ||
-	    (!layout->is_block_guess && p->stored.block_sectors != 1u << layout->block_log2))
-		*may = false;
-	return BCFMT_OK;
 }
 
 static void leave(struct proposing *p)
@@ -434,50 +277,36 @@ static void mend_policy(struct proposing *p)
 static bcfmt_err propose(struct search *search)
 {
 	struct proposing *p = search->p;
-	struct candidate best = { 0 };
-	char why[WHY_BYTES];
+	struct layout_search *found = &search->found;
 	bcfmt_err err;
 
 	find_names(search);
-	err = sights_scan(p->ctx, p->dev, search->named, search->n_named, is_enough, search,
-			  &search->sights);
-	if (!err)
-		err = search->err;
-	if (!err)
-		err = choose(search, &best, why);
+	found->is_accepted = is_accepted(p);
+	err = layout_search_run(found);
 	if (err && err != BCFMT_END)
 		return err;
-	if (err) {
-		if (is_accepted(p)) {
-			leave(p);
-			return BCFMT_OK;
-		}
-		for (size_t i = 0; i < search->sights.n; i++)
-			p->is_ours = p->is_ours || is_seen(&search->sights.items[i]);
-		return proposing_give_up(p, false, why);
+	if (err && found->is_accepted) {
+		leave(p);
+		return BCFMT_OK;
 	}
-	if (is_cut(p, &best.layout))
+	p->is_ours = p->is_ours || (err && found->is_any_seen);
+	if (err)
+		return proposing_give_up(p, false, found->why);
+	if (is_cut(p, &found->layout))
 		return proposing_give_up(p, true,
 					 "the superblock is right in itself, but the device is "
 					 "shorter than it says: the device was cut");
-	if (is_accepted(p)) {
-		bool may = false;
-
-		err = may_stay(search, &best, &may);
-		if (err)
-			return err;
-		if (may && (p->stored.flags & BCFMT_SUPER_FLAG_SYNC || !p->stored.keys)) {
-			leave(p);
-			tell_proof(p, &best);
-			return BCFMT_OK;
-		}
+	if (found->may_stay && (p->stored.flags & BCFMT_SUPER_FLAG_SYNC || !p->stored.keys)) {
+		leave(p);
+		tell_proof(p, found);
+		return BCFMT_OK;
 	}
 	/* Only the magic was hit where the rest still names the set. */
-	p->is_ours = p->is_ours || set_magic_of(&p->stored) == best.sight->set_magic;
+	p->is_ours = p->is_ours || set_magic_of(&p->stored) == found->sight->set_magic;
 	proposing_base(p);
-	take_layout(p, &best);
-	take_rest(search, &best);
-	tell_proof(p, &best);
+	take_layout(p, found);
+	take_rest(search);
+	tell_proof(p, found);
 	proposing_end(p);
 	return BCFMT_OK;
 }
@@ -497,7 +326,10 @@ bcfmt_err repair_super_cache(struct bcfmt_ctx *ctx, struct bcfmt_dev *dev,
 		goto out;
 	}
 	proposing_begin(p, ctx, dev, false, out);
-	*search = (struct search){ .p = p, .partners = partners, .n_partners = n_partners };
+	*search = (struct search){ .p = p,
+				   .partners = partners,
+				   .n_partners = n_partners,
+				   .found = { .ctx = ctx, .dev = dev } };
 	if (p->has_csum_right && p->faults & FAULTS_FEATURES)
 		err = proposing_give_up(p, true,
 					"the superblock has features that are not known here, "
@@ -508,7 +340,7 @@ bcfmt_err repair_super_cache(struct bcfmt_ctx *ctx, struct bcfmt_dev *dev,
 		err = propose(search);
 out:
 	if (search)
-		sights_free(&search->sights);
+		layout_search_clear(&search->found);
 	free(search);
 	free(p);
 	return err;

@@ -9,6 +9,7 @@
 #include "read/read.h"
 #include "repair/repair_impl.h"
 #include "repair/super_find.h"
+#include "set/layout_find.h"
 
 /* Faults of the machine or of the format, and those that are one bit of the flags. */
 #define FAULTS_LEFT                                                                 \
@@ -48,6 +49,23 @@ static struct staged stage_of(const struct bcfmt_repair_run *repair, size_t i)
 			(staged.role == BCFMT_ROLE_CACHE && super.keys &&
 			 !(super.flags & BCFMT_SUPER_FLAG_SYNC));
 	return staged;
+}
+
+/* A superblock that breaks no rule, and yet something is not where it says. */
+static bcfmt_err doubt(struct bcfmt_repair_run *repair, size_t i, bool *is_doubtful)
+{
+	char why[LAYOUT_TEXT_BYTES];
+	struct layout layout = { 0 };
+	struct bcfmt_super super;
+	bcfmt_err err;
+
+	if (!super_read(repair->tops[i], &super) || !(super.flags & BCFMT_SUPER_FLAG_SYNC))
+		return BCFMT_OK;
+	err = layout_verify(repair->ctx, repair->tops[i], &super, &layout, why);
+	if (err && err != BCFMT_END)
+		return err;
+	*is_doubtful = err || !layout_is_complete(&layout) || layout.stray_entries;
+	return BCFMT_OK;
 }
 
 /* What is wrong with the superblocks as they are. */
@@ -105,11 +123,14 @@ bcfmt_err supers_stage(struct bcfmt_repair_run *repair)
 
 	if (!staged)
 		return bcfmt_fail(repair->ctx, BCFMT_E_NOMEM, "out of memory for a repair");
-	for (size_t i = 0; i < repair->n_members; i++) {
+	for (size_t i = 0; i < repair->n_members; i++)
 		staged[i] = stage_of(repair, i);
+	for (size_t i = 0; !err && i < repair->n_members; i++)
+		if (staged[i].role == BCFMT_ROLE_CACHE && !staged[i].is_bad)
+			err = doubt(repair, i, &staged[i].is_bad);
+	for (size_t i = 0; i < repair->n_members; i++)
 		is_any_bad = is_any_bad || staged[i].is_bad;
-	}
-	if (is_any_bad)
+	if (!err && is_any_bad)
 		err = check_as_they_are(repair);
 	/* Of a backing device only its cache can tell. */
 	for (size_t pass = 0; pass < 2; pass++)

@@ -139,9 +139,12 @@ static void loosen(struct rewrite *rw, const struct drop_range *range)
 		if (ref->lo.inode > range->start.inode ||
 		    (ref->lo.inode == range->start.inode && ref->lo.sector >= range->end_sector))
 			break;
-		if (rw->is_kept[i])
-			rw->buckets->marks[bcfmt_ptr_bucket(&rw->set->geo, ref->ptr)] &=
-				(uint8_t)~BUCKET_KEPT;
+		if (rw->is_kept[i]) {
+			uint8_t *marks =
+				&rw->buckets->marks[bcfmt_ptr_bucket(&rw->set->geo, ref->ptr)];
+
+			*marks = (uint8_t)((*marks & ~BUCKET_KEPT) | BUCKET_SOURCE);
+		}
 		rw->is_kept[i] = 0;
 	}
 }

@@ -27,12 +27,12 @@ struct writeback {
 	struct bcfmt_tree *tree;
 	struct home_copy *copy;
 	size_t inode_index;
-	uint64_t from_sector; /* of that inode: what lies before it is done */
+	uint64_t from_sector;  /* of that inode: what lies before it is done */
 	uint64_t begin_sector; /* of the data of the device */
 	uint64_t end_sector;
-	struct vec parts;     /* struct part: of the leaf that is walked */
-	struct vec cut;       /* struct part: scratch */
-	bool is_stopped;      /* stop_bytes are reached */
+	struct vec parts; /* struct part: of the leaf that is walked */
+	struct vec cut;	  /* struct part: scratch */
+	bool is_stopped;  /* stop_bytes are reached */
 };
 
 static bcfmt_err no_memory(const struct writeback *wb)
@@ -177,8 +177,7 @@ static bcfmt_err take_extent(struct writeback *wb, const struct bcfmt_extent *ex
 	const struct bcfmt_geometry *geo = &wb->set->geo;
 	uint64_t bucket = bcfmt_ptr_bucket(geo, extent->ptr);
 	uint64_t start = max_u64(extent->start_sector, wb->from_sector), end = extent->end_sector;
-	uint64_t cache_sector =
-		bcfmt_ptr_sector(extent->ptr) + (start - extent->start_sector);
+	uint64_t cache_sector = bcfmt_ptr_sector(extent->ptr) + (start - extent->start_sector);
 	uint64_t inside_start = max_u64(start, wb->begin_sector);
 	uint64_t inside_end = min_u64(end, wb->end_sector);
 	bcfmt_err err = BCFMT_OK;
@@ -332,15 +331,22 @@ bcfmt_err bcfmt_writeback_run(struct bcfmt_set *set, const struct bcfmt_home_dev
 			      struct bcfmt_home_done *done)
 {
 	struct writeback wb = {
-		.set = set, .device = device, .params = params, .done = done,
+		.set = set,
+		.device = device,
+		.params = params,
+		.done = done,
 		.before_bytes = done->sums.copied_bytes,
 		.begin_sector = device->member->super.data_offset_sectors,
 		.end_sector = bcfmt_dev_bytes(params->target) / BCFMT_SECTOR_BYTES,
 	};
 	struct home_copy_params copy_params = {
-		.ctx = set->ctx, .cache = set->cache.dev, .target = params->target,
-		.undo = params->undo, .undo_index = params->undo_index,
-		.bad = bad_sectors, .arg = &wb,
+		.ctx = set->ctx,
+		.cache = set->cache.dev,
+		.target = params->target,
+		.undo = params->undo,
+		.undo_index = params->undo_index,
+		.bad = bad_sectors,
+		.arg = &wb,
 	};
 	bcfmt_err err;
 

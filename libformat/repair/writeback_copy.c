@@ -13,7 +13,7 @@
 #include "base/checked.h"
 
 #define BATCH_SECTORS 16384u
-#define THREADS_MAX   64u
+#define THREADS_MAX 64u
 
 struct piece {
 	uint64_t home_sector;
@@ -24,9 +24,9 @@ struct piece {
 
 struct home_copy {
 	struct home_copy_params params;
-	uint8_t *buf;	 /* BATCH_SECTORS sectors */
-	uint8_t *is_bad; /* a byte a sector of buf */
-	uint8_t *old;	 /* what target holds; made when it is first needed */
+	uint8_t *buf;	      /* BATCH_SECTORS sectors */
+	uint8_t *is_bad;      /* a byte a sector of buf */
+	uint8_t *old;	      /* what target holds; made when it is first needed */
 	struct piece *pieces; /* at most one a sector */
 	uint32_t *order;      /* of reading: indexes into pieces */
 	uint32_t n_pieces;

@@ -30,15 +30,6 @@ prepare_damage() { # names
 	done
 	return 0
 }
-damage_recipe() { # name
-	local dir
-	for dir in fixtures/kernel-cases fixtures/cases; do
-		if [ -e "$dir/$1/recipe" ]; then
-			echo "$dir/$1"
-			return
-		fi
-	done
-}
 
 run_damage() {
 	local name disk first=0 chunk=100 label

@@ -11,6 +11,17 @@ good_images() {
 	tests/tools/fixture-rows | awk '$4 == 0 && $6 == "exact" { print $1 }' | uniq
 }
 
+# The folder of a case.
+damage_recipe() { # name
+	local dir
+	for dir in fixtures/kernel-cases fixtures/cases; do
+		if [ -e "$dir/$1/recipe" ]; then
+			echo "$dir/$1"
+			return
+		fi
+	done
+}
+
 # Fields of each JSON line of a kind; "-" where a line has none of the name.
 json() { # file, kind, fields...
 	local file=$1 kind=$2

@@ -24,10 +24,10 @@
 
 #include "kit/states.h"
 
-#define DEVICES_MAX   8u
-#define LOG_BYTES     (4ull << 30) /* sparse */
-#define WRITES_MAX    65536u
-#define FAILURES_MAX  10u
+#define DEVICES_MAX 8u
+#define LOG_BYTES (4ull << 30) /* sparse */
+#define WRITES_MAX 65536u
+#define FAILURES_MAX 10u
 #define COMPARE_BYTES (1u << 20)
 
 struct run {
@@ -311,8 +311,8 @@ static bool judge_cut(struct run *run, const struct cut *cut)
 	if (!is_possible)
 		return true;
 	for (size_t i = 0; i < run->n; i++) {
-		bool is_this = cut->loss == LOSE_NOTHING ||
-			       states_losable(&run->states[i], cut) > 0;
+		bool is_this =
+			cut->loss == LOSE_NOTHING || states_losable(&run->states[i], cut) > 0;
 		struct bcfmt_dev *state =
 			states_make(&run->states[i], is_this ? cut : &whole, &made[i]);
 

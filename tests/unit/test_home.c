@@ -40,8 +40,9 @@ static struct bcfmt_adoption adopt(uint32_t inode, uint8_t uuid_byte)
 
 static void open_with_root(uint64_t uuid_ptr)
 {
-	struct set_kit_jset jset = { .ring_index = 1, .seq = 8, .root_ptr = leaf_of(0, NULL, 0),
-				     .uuid_ptr = uuid_ptr };
+	struct set_kit_jset jset = {
+		.ring_index = 1, .seq = 8, .root_ptr = leaf_of(0, NULL, 0), .uuid_ptr = uuid_ptr
+	};
 
 	set_kit_tables(&kit);
 	set_kit_jset(&kit, &jset);
@@ -161,9 +162,11 @@ static void old_table(uint64_t seq, uint64_t bucket, uint8_t uuid_byte)
 {
 	struct bcfmt_uuid_entry entries[SET_KIT_UUIDS] = { { .first_reg = 1 } };
 	struct bcfmt_target target = { kit.ctx, kit.dev, &kit.geo };
-	struct set_kit_jset jset = { .ring_index = 1, .seq = seq,
+	struct set_kit_jset jset = { .ring_index = 1,
+				     .seq = seq,
 				     .uuid_ptr = set_kit_ptr(&kit, bucket, 0),
-				     .root_ptr = ptr_of(0), .sector = (uint32_t)seq };
+				     .root_ptr = ptr_of(0),
+				     .sector = (uint32_t)seq };
 
 	memset(entries[2].uuid, uuid_byte, BCFMT_UUID_BYTES);
 	cr_assert_eq(bcfmt_uuids_write(&target, bucket, entries, SET_KIT_UUIDS), BCFMT_OK);
@@ -172,8 +175,9 @@ static void old_table(uint64_t seq, uint64_t bucket, uint8_t uuid_byte)
 
 static void open_at_seq_8(void)
 {
-	struct set_kit_jset jset = { .ring_index = 1, .seq = 8, .sector = 8,
-				     .root_ptr = leaf_of(0, NULL, 0) };
+	struct set_kit_jset jset = {
+		.ring_index = 1, .seq = 8, .sector = 8, .root_ptr = leaf_of(0, NULL, 0)
+	};
 
 	memcpy(kit.uuids[2].uuid, bcfmt_uuid_invalid(), BCFMT_UUID_BYTES);
 	set_kit_tables(&kit);

@@ -14,9 +14,9 @@
 #include "kit/states.h"
 
 #define BACKING_SECTORS 4096u
-#define LOG_BYTES	(96u << 20)
-#define STORE_BYTES	(8u << 20)
-#define ROUNDS		2u
+#define LOG_BYTES (96u << 20)
+#define STORE_BYTES (8u << 20)
+#define ROUNDS 2u
 
 enum { CACHE, BACKING, STORE, N_DISKS };
 
@@ -49,7 +49,9 @@ static uint8_t *bytes_of(struct bcfmt_dev *dev)
 static void order(struct bcfmt_repair_run *run, const struct bcfmt_home_device *device,
 		  const struct bcfmt_home_done *done, bool is_last, struct bcfmt_undo *undo)
 {
-	struct bcfmt_home_order one = { .device = device, .done = done, .is_clean = is_last,
+	struct bcfmt_home_order one = { .device = device,
+					.done = done,
+					.is_clean = is_last,
 					.is_detached = is_last && is_detach,
 					.is_slot_freed = is_last && is_detach };
 	enum bcfmt_rehearsal rehearsal;
@@ -58,7 +60,8 @@ static void order(struct bcfmt_repair_run *run, const struct bcfmt_home_device *
 	/* Only when its slot is freed already, and then there is nothing to mark. */
 	cr_assert(has_marks || (is_detach && !device->has_slot));
 	cr_assert_eq(bcfmt_repair_order_home(run, &one, 1, has_marks), BCFMT_OK);
-	cr_assert_eq(bcfmt_repair_rehearse(run, &rehearsal), BCFMT_OK, "%s", bcfmt_ctx_fault(kit.ctx));
+	cr_assert_eq(bcfmt_repair_rehearse(run, &rehearsal), BCFMT_OK, "%s",
+		     bcfmt_ctx_fault(kit.ctx));
 	cr_assert_eq(rehearsal, BCFMT_REHEARSAL_READY, "%s", bcfmt_ctx_fault(kit.ctx));
 	if (undo)
 		cr_assert_eq(bcfmt_repair_save(run, undo), BCFMT_OK, "%s",
@@ -69,8 +72,7 @@ static void order(struct bcfmt_repair_run *run, const struct bcfmt_home_device *
 /* Marks after every leaf, as a long run does now and then. */
 static void bring_home(struct bcfmt_dev *cache, struct bcfmt_dev *backing, struct bcfmt_undo *undo)
 {
-	struct bcfmt_writeback_params params = { .target = backing, .undo = undo,
-						 .stop_bytes = 1 };
+	struct bcfmt_writeback_params params = { .target = backing, .undo = undo, .stop_bytes = 1 };
 	struct bcfmt_repair_params repair = { .check.level = BCFMT_LEVEL_FULL };
 	struct bcfmt_dev *devs[] = { cache, backing };
 	struct bcfmt_home_done *done = NULL;

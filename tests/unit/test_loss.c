@@ -182,8 +182,9 @@ Test(loss, a_map_covers_the_volume_and_our_own_reader_takes_it)
 				    "0x00003000  0x00000200  /\n"
 				    "0x00003200  0x00004E00  +\n";
 	struct bcfmt_losses *losses = some();
-	struct bcfmt_loss_map map = { .volume = "mail", .inode = 2, .data_offset_sectors = 16,
-				      .volume_sectors = 64 };
+	struct bcfmt_loss_map map = {
+		.volume = "mail", .inode = 2, .data_offset_sectors = 16, .volume_sectors = 64
+	};
 	char path[] = "/tmp/bcfmt-loss-XXXXXX";
 	struct bcfmt_dev *volume, *mapped;
 	struct bcfmt_loss_sums sums;

@@ -8,7 +8,7 @@
 #include <bcfmt/writeback.h>
 
 #define BACKING_SECTORS 4096u
-#define LEFT_MAX	16u
+#define LEFT_MAX 16u
 
 TestSuite(writeback, .init = begin, .fini = end);
 
@@ -173,8 +173,8 @@ Test(writeback, data_in_a_bucket_of_metadata_is_no_data)
 	struct bcfmt_writeback_params params = { .undo = NULL };
 
 	set_kit_backing(&kit, 0, BCFMT_BDEV_DIRTY, BACKING_SECTORS);
-	open_leaf((struct bcfmt_key[]){
-			  set_kit_dirty(0, 100, 8, set_kit_ptr(&kit, kit.uuid_bucket, 0)) },
+	open_leaf((struct bcfmt_key[]){ set_kit_dirty(0, 100, 8,
+						      set_kit_ptr(&kit, kit.uuid_bucket, 0)) },
 		  1);
 	cr_assert_eq(run(0, &params), BCFMT_OK);
 	expect_untouched(kit.backing[0], 16, 4096);
@@ -223,10 +223,11 @@ Test(writeback, unreadable_sectors_are_told_and_the_rest_comes_home)
 
 	set_kit_backing(&kit, 0, BCFMT_BDEV_DIRTY, BACKING_SECTORS);
 	set_kit_tables(&kit);
-	set_kit_first_jset(&kit,
-			   leaf_of(0, (struct bcfmt_key[]){ dirty(0, 100, 16, 5, 0),
-							    dirty(0, 116, 8, 6, 0) }, 2),
-			   0);
+	set_kit_first_jset(
+		&kit,
+		leaf_of(0, (struct bcfmt_key[]){ dirty(0, 100, 16, 5, 0), dirty(0, 116, 8, 6, 0) },
+			2),
+		0);
 	cr_assert_not_null(map);
 	/* Sectors 3, 4 and 9 of the bucket. */
 	fprintf(map, "0 +\n0 %llu +\n%llu 1024 -\n%llu 2048 +\n%llu 512 -\n%llu 0x10000000 +\n",
@@ -268,11 +269,10 @@ Test(writeback, adopted_data_yields_to_what_newer_inodes_have)
 	set_kit_backing(&kit, 4, BCFMT_BDEV_CLEAN, BACKING_SECTORS);
 	for (size_t i = 0; i < 2; i++)
 		memset(words[i].uuid, 0xb4, BCFMT_UUID_BYTES);
-	open_leaf((struct bcfmt_key[]){
-			  dirty(2, 100, 16, 5, 0), dirty(2, 200, 16, 6, 0),
-			  dirty(3, 208, 16, 7, 0),
-			  set_kit_clean(4, 104, 4, set_kit_ptr(&kit, nth(8), 0)),
-			  dirty(4, 220, 8, 9, 0) },
+	open_leaf((struct bcfmt_key[]){ dirty(2, 100, 16, 5, 0), dirty(2, 200, 16, 6, 0),
+					dirty(3, 208, 16, 7, 0),
+					set_kit_clean(4, 104, 4, set_kit_ptr(&kit, nth(8), 0)),
+					dirty(4, 220, 8, 9, 0) },
 		  5);
 	cr_assert_eq(bcfmt_home_new(kit.set, words, 2, false, &home), BCFMT_OK);
 	cr_assert_eq(run(0, &params), BCFMT_OK, "%s", bcfmt_ctx_fault(kit.ctx));
@@ -355,6 +355,47 @@ Test(writeback, it_stops_between_leaves_and_goes_on)
 	cr_expect(bcfmt_home_done_is_whole(done));
 	cr_expect(bcfmt_home_done_has(done, &second));
 	cr_expect_eq(bcfmt_home_done_sums(done)->copied_bytes, 16 * 512);
+	expect_home(kit.backing[0], 1100, 1108, 6, 0);
+	bcfmt_home_done_free(done);
+	bcfmt_home_free(home);
+}
+
+/* Cancels when the first thing is told: between two leaves. */
+static bcfmt_err cancel_now(void *arg, const struct bcfmt_home_left *one)
+{
+	(void)arg;
+	(void)one;
+	cancelled = 1;
+	return BCFMT_OK;
+}
+
+Test(writeback, a_run_that_was_cancelled_goes_on)
+{
+	struct bcfmt_writeback_params params = { .left = cancel_now };
+	const struct bcfmt_extent first = { .start_sector = 100, .end_sector = 108 };
+	struct bcfmt_key one[] = { dirty(0, 8, 8, 7, 0), dirty(0, 100, 8, 5, 0) };
+	struct bcfmt_key two = dirty(0, 1100, 8, 6, 0), top[2];
+	struct bcfmt_home_done *done;
+
+	set_kit_backing(&kit, 0, BCFMT_BDEV_DIRTY, BACKING_SECTORS);
+	top[0] = set_kit_child(&kit, pos(0, 1000), leaf_of(1, one, 2));
+	top[1] = set_kit_last_child(&kit, leaf_of(2, &two, 1));
+	set_kit_tables(&kit);
+	set_kit_first_jset(&kit, set_kit_node(&kit, nth(0), top, 2), 1);
+	cr_assert_eq(set_kit_open(&kit), BCFMT_OK);
+	cr_assert_eq(bcfmt_home_new(kit.set, NULL, 0, false, &home), BCFMT_OK);
+	cr_assert_eq(bcfmt_home_done_new(kit.ctx, &home->devices[0], &done), BCFMT_OK);
+	params.target = kit.backing[0];
+	cr_expect_eq(bcfmt_writeback_run(kit.set, &home->devices[0], &params, done),
+		     BCFMT_E_CANCELLED);
+	cr_expect_not(bcfmt_home_done_is_through(done));
+	cr_expect_not(bcfmt_home_done_has(done, &first));
+	cancelled = 0;
+	params.left = NULL;
+	cr_expect_eq(bcfmt_writeback_run(kit.set, &home->devices[0], &params, done), BCFMT_OK);
+	cr_expect(bcfmt_home_done_is_through(done));
+	cr_expect(bcfmt_home_done_has(done, &first));
+	expect_home(kit.backing[0], 100, 108, 5, 0);
 	expect_home(kit.backing[0], 1100, 1108, 6, 0);
 	bcfmt_home_done_free(done);
 	bcfmt_home_free(home);

@@ -74,8 +74,8 @@ typedef bcfmt_err (*bcfmt_loss_fn)(void *arg, const struct bcfmt_loss_range *ran
  * What fn returns, if not OK, ends it. Not thread-safe.
  */
 BCFMT_API bcfmt_err bcfmt_losses_each(struct bcfmt_losses *losses, uint32_t inode,
-				      uint64_t start_sector, uint64_t end_sector,
-				      bcfmt_loss_fn fn, void *arg);
+				      uint64_t start_sector, uint64_t end_sector, bcfmt_loss_fn fn,
+				      void *arg);
 /* Anything at all, of any inode. */
 BCFMT_API bool bcfmt_losses_has_any(const struct bcfmt_losses *losses);
 

@@ -9,7 +9,7 @@
 BCFMT_BEGIN_DECLS
 
 enum bcfmt_owner_proof {
-	BCFMT_OWNER_UNKNOWN,      /* no older table names a device that is known */
+	BCFMT_OWNER_UNKNOWN, /* no older table names a device that is known */
 	BCFMT_OWNER_PROVED,
 	BCFMT_OWNER_CONTRADICTED, /* they name several */
 };
@@ -17,8 +17,8 @@ enum bcfmt_owner_proof {
 struct bcfmt_owner {
 	enum bcfmt_owner_proof proof;
 	uint8_t uuid[BCFMT_UUID_BYTES]; /* of the newest table that names one */
-	uint64_t seq;                   /* of the newest entry that names that table */
-	uint64_t bucket;                /* of the table */
+	uint64_t seq;			/* of the newest entry that names that table */
+	uint64_t bucket;		/* of the table */
 };
 
 /*

@@ -14,8 +14,8 @@ BCFMT_BEGIN_DECLS
 /* ---- maps of what is lost ---- */
 
 struct bcfmt_loss_map {
-	const char *volume;           /* named in a comment of the file: label or uuid */
-	uint32_t inode;               /* in the collection */
+	const char *volume;	      /* named in a comment of the file: label or uuid */
+	uint32_t inode;		      /* in the collection */
 	uint64_t data_offset_sectors; /* what keys of the inode count in front of the volume */
 	uint64_t volume_sectors;
 };
@@ -59,9 +59,9 @@ BCFMT_API const char *bcfmt_home_refusal_text(enum bcfmt_home_refusal refusal);
 struct bcfmt_home_device {
 	const struct bcfmt_member *member;
 	enum bcfmt_home_refusal refusal;
-	bool has_slot;     /* inodes[0] is that of its live slot */
-	bool is_adopted;   /* somebody adopted for it, if only the data of its own slot */
-	uint32_t *inodes;  /* the newest first: its own, then adopted ones in descending order */
+	bool has_slot;	  /* inodes[0] is that of its live slot */
+	bool is_adopted;  /* somebody adopted for it, if only the data of its own slot */
+	uint32_t *inodes; /* the newest first: its own, then adopted ones in descending order */
 	size_t n_inodes;
 };
 struct bcfmt_home {
@@ -117,8 +117,8 @@ BCFMT_API bcfmt_err bcfmt_home_done_new(struct bcfmt_ctx *ctx,
 					struct bcfmt_home_done **out);
 BCFMT_API void bcfmt_home_done_free(struct bcfmt_home_done *done); /* NULL is fine */
 /* Over all calls; what was cut off by an error may have been copied twice. */
-BCFMT_API const struct bcfmt_writeback_sums *
-bcfmt_home_done_sums(const struct bcfmt_home_done *done);
+BCFMT_API const struct bcfmt_writeback_sums *bcfmt_home_done_sums(
+	const struct bcfmt_home_done *done);
 /* Everything was looked at; and nothing was left out. */
 BCFMT_API bool bcfmt_home_done_is_through(const struct bcfmt_home_done *done);
 BCFMT_API bool bcfmt_home_done_is_whole(const struct bcfmt_home_done *done);
@@ -134,8 +134,8 @@ struct bcfmt_writeback_params {
 	struct bcfmt_dev *target;
 	struct bcfmt_undo *undo; /* saves what is overwritten; NULL: nothing does */
 	unsigned int undo_index; /* of target in it */
-	uint64_t stop_bytes;     /* ends after a batch once so many were copied; 0: never */
-	uint64_t total_bytes;    /* of progress; 0: not known */
+	uint64_t stop_bytes;	 /* ends after a batch once so many were copied; 0: never */
+	uint64_t total_bytes;	 /* of progress; 0: not known */
 	/* Told in ascending order inode by inode; may be NULL. What it returns, if not OK, ends it. */
 	bcfmt_err (*left)(void *arg, const struct bcfmt_home_left *left);
 	void *arg;

@@ -4,8 +4,8 @@
  * prio sets, told by their checksums alone, without block size, bucket size or set uuid. Memory
  * does not grow with the device: of each set there are counts, the newest entry, a few prio sets.
  */
-#ifndef REPAIR_SUPER_SCAN_H
-#define REPAIR_SUPER_SCAN_H
+#ifndef SET_SUPER_SCAN_H
+#define SET_SUPER_SCAN_H
 
 #include <bcfmt/ctx.h>
 #include <bcfmt/dev.h>
@@ -45,9 +45,13 @@ struct sight {
 	uint64_t end_jset_sector;
 	uint64_t least_start_sector; /* of a bucket that is in no journal; UINT64_MAX: none */
 	uint64_t end_sector;	     /* of all that was seen or pointed to */
-	/* Structures that follow each other; in how many of them blocks of 1 << i sectors fit. */
-	uint64_t n_pairs;
-	uint64_t block_fits[SIGHT_BLOCK_LOG2_MAX + 1];
+	/*
+	 * Structures that begin right behind another one, by the power of two that divides their
+	 * sector, and in how many of them blocks of 1 << i sectors fit. Those at the start of a
+	 * bucket do not count, when it is known where buckets begin.
+	 */
+	uint64_t pairs[SIGHT_LOG2S];
+	uint64_t block_fits[SIGHT_BLOCK_LOG2_MAX + 1][SIGHT_LOG2S];
 	/* Ranges that lie in one bucket only if that has 1 << i sectors or more. */
 	uint64_t least_log2[SIGHT_LOG2S];
 	/* Starts of buckets that can be such only up to 1 << i sectors. */
@@ -78,6 +82,9 @@ bcfmt_err sights_scan(struct bcfmt_ctx *ctx, struct bcfmt_dev *dev, const uint64
 		      size_t n_named, sights_enough_fn enough, void *arg, struct sights *out);
 void sights_free(struct sights *sights);
 
+/* Of all pairs inside buckets of 1 << bucket_log2 sectors those that blocks of 1 << log2 fit. */
+uint64_t sight_block_fits(const struct sight *sight, unsigned int bucket_log2, unsigned int log2,
+			  uint64_t *n_pairs);
 /* How many structures speak against buckets of 1 << log2 sectors. */
 uint64_t sight_bucket_faults(const struct sight *sight, unsigned int log2);
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Finds journal entries, bsets and prio sets of any set, without a superblock. */
-#include "repair/super_scan.h"
+#include "set/super_scan.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -110,11 +110,24 @@ static void note_follower(struct sight *sight, const struct sight_last *last, ui
 		uint64_t block = 1ull << log2;
 
 		if (div_round_up(sectors, block) * block == distance && !(sector % block)) {
-			sight->block_fits[log2]++;
+			sight->block_fits[log2][__builtin_ctzll(sector)]++;
 			fits_any = true;
 		}
 	}
-	sight->n_pairs += fits_any;
+	sight->pairs[__builtin_ctzll(sector)] += fits_any;
+}
+
+uint64_t sight_block_fits(const struct sight *sight, unsigned int bucket_log2, unsigned int log2,
+			  uint64_t *n_pairs)
+{
+	uint64_t fits = 0;
+
+	*n_pairs = 0;
+	for (unsigned int i = 0; i < bucket_log2; i++) {
+		fits += sight->block_fits[log2][i];
+		*n_pairs += sight->pairs[i];
+	}
+	return fits;
 }
 
 uint64_t sight_bucket_faults(const struct sight *sight, unsigned int log2)

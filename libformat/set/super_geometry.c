@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Derives sizes and counts of a cache, and proves them by what lies in the places they give. */
-#include "repair/super_geometry.h"
+#include "set/super_geometry.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -187,20 +187,20 @@ static void tell_bucket(const struct sight *sight, const struct bucket_case *bes
 	char *text = out->bucket_text;
 
 	if (best->has_prio)
-		snprintf(text, SUPER_NOTE_BYTES, "prio sets verify in the buckets that %s name",
+		snprintf(text, LAYOUT_TEXT_BYTES, "prio sets verify in the buckets that %s name",
 			 sight->n_jsets ? "journal entries" : "other prio sets");
 	else if (best->has_uuids || best->has_length)
-		snprintf(text, SUPER_NOTE_BYTES, "%s are of that size",
+		snprintf(text, LAYOUT_TEXT_BYTES, "%s are of that size",
 			 best->has_uuids ? "the uuid table and the root that the journal names"
 					 : "prio sets");
 	else
-		snprintf(text, SUPER_NOTE_BYTES,
+		snprintf(text, LAYOUT_TEXT_BYTES,
 			 "no other size fits the places of all nodes and keys that were seen");
 }
 
 static bcfmt_err pick_bucket(struct bcfmt_ctx *ctx, struct bcfmt_dev *dev,
 			     const struct sight *sight, struct layout *out,
-			     char why[SUPER_NOTE_BYTES])
+			     char why[LAYOUT_TEXT_BYTES])
 {
 	uint64_t dev_sectors = bcfmt_dev_bytes(dev) / BCFMT_SECTOR_BYTES;
 	struct bucket_case best = { 0 };
@@ -234,7 +234,7 @@ static bcfmt_err pick_bucket(struct bcfmt_ctx *ctx, struct bcfmt_dev *dev,
 		tell_bucket(sight, &best, out);
 		return BCFMT_OK;
 	}
-	snprintf(why, SUPER_NOTE_BYTES, "%u bucket sizes fit equally well what is left of the set",
+	snprintf(why, LAYOUT_TEXT_BYTES, "%u bucket sizes fit equally well what is left of the set",
 		 n_best);
 	return BCFMT_END;
 }
@@ -249,43 +249,44 @@ static bool is_block_possible(const struct layout *layout, uint32_t block_sector
 
 static bcfmt_err pick_block(const struct bcfmt_dev *dev, const struct sight *sight,
 			    const struct layout_hints *hints, struct layout *out,
-			    char why[SUPER_NOTE_BYTES])
+			    char why[LAYOUT_TEXT_BYTES])
 {
 	uint32_t told[] = { hints->stored ? hints->stored->block_sectors : 0,
 			    hints->block_sectors };
-	uint64_t most = 0;
+	uint64_t fits[SIGHT_BLOCK_LOG2_MAX + 1], most = 0, n_pairs = 0;
 	unsigned int n_most = 0;
 
 	for (unsigned int i = 0; i <= SIGHT_BLOCK_LOG2_MAX; i++) {
-		if (!sight->block_fits[i] || !is_block_possible(out, 1u << i))
+		fits[i] = sight_block_fits(sight, out->bucket_log2, i, &n_pairs);
+		if (!fits[i] || !is_block_possible(out, 1u << i))
 			continue;
-		if (sight->block_fits[i] > most) {
-			most = sight->block_fits[i];
+		if (fits[i] > most) {
+			most = fits[i];
 			out->block_log2 = i;
 			n_most = 0;
 		}
-		n_most += sight->block_fits[i] == most;
+		n_most += fits[i] == most;
 	}
 	if (n_most == 1) {
-		snprintf(out->block_text, SUPER_NOTE_BYTES,
+		snprintf(out->block_text, LAYOUT_TEXT_BYTES,
 			 "%llu of %llu structures follow another in this distance",
-			 (unsigned long long)most, (unsigned long long)sight->n_pairs);
+			 (unsigned long long)most, (unsigned long long)n_pairs);
 		return BCFMT_OK;
 	}
 	for (size_t i = 0; i < sizeof(told) / sizeof(told[0]); i++) {
 		if (!is_block_possible(out, told[i]) ||
 		    told[i] * BCFMT_SECTOR_BYTES < bcfmt_dev_logical_block_bytes(dev) ||
-		    (n_most && sight->block_fits[log2_floor(told[i])] != most))
+		    (n_most && fits[log2_floor(told[i])] != most))
 			continue;
 		out->block_log2 = log2_floor(told[i]);
 		out->is_block_guess = true;
-		snprintf(out->block_text, SUPER_NOTE_BYTES,
+		snprintf(out->block_text, LAYOUT_TEXT_BYTES,
 			 "too little was written to prove it; %s",
 			 i ? "a backing device of the set has it"
 			   : "it is what the superblock says");
 		return BCFMT_OK;
 	}
-	snprintf(why, SUPER_NOTE_BYTES,
+	snprintf(why, LAYOUT_TEXT_BYTES,
 		 "too little was ever written to prove the block size of the set");
 	return BCFMT_END;
 }
@@ -366,7 +367,7 @@ static bool is_in_ring(const struct bcfmt_geometry *geo, const struct bcfmt_key 
 
 static bcfmt_err verify_newest(struct bcfmt_ctx *ctx, struct bcfmt_dev *dev,
 			       const struct bcfmt_journal *journal, struct layout *layout,
-			       char why[SUPER_NOTE_BYTES])
+			       char why[LAYOUT_TEXT_BYTES])
 {
 	const struct bcfmt_geometry *geo = &journal->geo;
 	struct bcfmt_jset newest;
@@ -390,14 +391,17 @@ static bcfmt_err verify_newest(struct bcfmt_ctx *ctx, struct bcfmt_dev *dev,
 		for (index = 0; index < journal->n_entries; index++) {
 			uint64_t seq = journal->entries[index].seq;
 
-			present += seq >= newest.last_seq && seq <= newest.seq && seq != last;
+			if (seq < newest.last_seq || seq > newest.seq || seq == last)
+				continue;
+			present++;
+			layout->stray_entries += !journal->entries[index].is_in_sequence;
 			last = seq;
 		}
 		layout->missing_entries = newest.seq - newest.last_seq + 1 - present;
 	}
 	if (is_in_ring(geo, &newest.btree_root) || is_in_ring(geo, &newest.uuid_bucket) ||
 	    bcfmt_bucket_is_journal(geo, newest.prio_bucket[geo->nr_this_dev])) {
-		snprintf(why, SUPER_NOTE_BYTES,
+		snprintf(why, LAYOUT_TEXT_BYTES,
 			 "with %llu buckets the journal would reach over what entry %llu names",
 			 (unsigned long long)geo->nbuckets, (unsigned long long)newest.seq);
 		return BCFMT_END;
@@ -407,7 +411,7 @@ static bcfmt_err verify_newest(struct bcfmt_ctx *ctx, struct bcfmt_dev *dev,
 		err = verify_chain(ctx, dev, geo, newest.prio_bucket[geo->nr_this_dev], layout,
 				   &is_longer);
 	if (!err && is_longer) {
-		snprintf(why, SUPER_NOTE_BYTES,
+		snprintf(why, LAYOUT_TEXT_BYTES,
 			 "the prio sets are of more than %llu buckets: the device was larger",
 			 (unsigned long long)geo->nbuckets);
 		return BCFMT_END;
@@ -417,7 +421,7 @@ static bcfmt_err verify_newest(struct bcfmt_ctx *ctx, struct bcfmt_dev *dev,
 
 bcfmt_err layout_verify(struct bcfmt_ctx *ctx, struct bcfmt_dev *dev,
 			const struct bcfmt_super *super, struct layout *layout,
-			char why[SUPER_NOTE_BYTES])
+			char why[LAYOUT_TEXT_BYTES])
 {
 	struct bcfmt_journal journal = { 0 };
 	struct bcfmt_geometry geo;
@@ -425,16 +429,16 @@ bcfmt_err layout_verify(struct bcfmt_ctx *ctx, struct bcfmt_dev *dev,
 
 	layout->n_entries = 0;
 	layout->has_root = layout->has_chain = false;
-	layout->missing_entries = layout->prio_links = 0;
+	layout->missing_entries = layout->stray_entries = layout->prio_links = 0;
 	if (bcfmt_geometry_init(super, bcfmt_dev_bytes(dev), page_sizes[0], &geo)) {
-		snprintf(why, SUPER_NOTE_BYTES, "the counts do not fit the device");
+		snprintf(why, LAYOUT_TEXT_BYTES, "the counts do not fit the device");
 		return BCFMT_END;
 	}
 	/* A larger page lets longer entries pass, and hides none. */
 	geo.page_bytes = page_sizes[N_PAGE_SIZES - 1];
 	err = bcfmt_journal_read(ctx, dev, &geo, &journal);
 	if (!err && !journal.has_entries) {
-		snprintf(why, SUPER_NOTE_BYTES, "no journal entry of the set is in its ring");
+		snprintf(why, LAYOUT_TEXT_BYTES, "no journal entry of the set is in its ring");
 		err = BCFMT_END;
 	}
 	if (!err)
@@ -454,7 +458,7 @@ unsigned int layout_quality(const struct layout *layout)
 /* A count and a ring to try. */
 static bcfmt_err try_counts(struct bcfmt_ctx *ctx, struct bcfmt_dev *dev, const struct sight *sight,
 			    const struct layout *counts, struct layout *best, bool *is_found,
-			    char why[SUPER_NOTE_BYTES])
+			    char why[LAYOUT_TEXT_BYTES])
 {
 	struct bcfmt_super super = { .version = 3 };
 	struct layout layout = *counts;
@@ -467,7 +471,7 @@ static bcfmt_err try_counts(struct bcfmt_ctx *ctx, struct bcfmt_dev *dev, const 
 		return BCFMT_OK;
 	layout.has_pointers = layout.nbuckets << layout.bucket_log2 >= sight->end_sector;
 	if (!layout.has_pointers) {
-		snprintf(why, SUPER_NOTE_BYTES,
+		snprintf(why, LAYOUT_TEXT_BYTES,
 			 "they lead to sector %llu, behind the last of %llu buckets: the device "
 			 "was cut",
 			 (unsigned long long)sight->end_sector - 1,
@@ -475,7 +479,7 @@ static bcfmt_err try_counts(struct bcfmt_ctx *ctx, struct bcfmt_dev *dev, const 
 		return BCFMT_OK;
 	}
 	if (sight->least_start_sector < ring_end) {
-		snprintf(why, SUPER_NOTE_BYTES,
+		snprintf(why, LAYOUT_TEXT_BYTES,
 			 "with %llu buckets the journal would reach over a node or table",
 			 (unsigned long long)layout.nbuckets);
 		return BCFMT_OK;
@@ -484,7 +488,7 @@ static bcfmt_err try_counts(struct bcfmt_ctx *ctx, struct bcfmt_dev *dev, const 
 		store_le64(super.set_uuid, sight->set_magic);
 		layout_to_super(&layout, &super);
 		if (sight->newest_sector < ring_sector || sight->newest_sector >= ring_end) {
-			snprintf(why, SUPER_NOTE_BYTES,
+			snprintf(why, LAYOUT_TEXT_BYTES,
 				 "journal entry %llu lies outside of the ring of such a cache",
 				 (unsigned long long)sight->newest.seq);
 			return BCFMT_OK;
@@ -502,7 +506,7 @@ static bcfmt_err try_counts(struct bcfmt_ctx *ctx, struct bcfmt_dev *dev, const 
 
 bcfmt_err layout_derive(struct bcfmt_ctx *ctx, struct bcfmt_dev *dev, const struct sight *sight,
 			const struct layout_hints *hints, struct layout *out,
-			char why[SUPER_NOTE_BYTES])
+			char why[LAYOUT_TEXT_BYTES])
 {
 	const struct bcfmt_super *stored = hints->stored;
 	struct layout layout = { 0 };
@@ -510,7 +514,7 @@ bcfmt_err layout_derive(struct bcfmt_ctx *ctx, struct bcfmt_dev *dev, const stru
 	bcfmt_err err;
 
 	*out = (struct layout){ 0 };
-	snprintf(why, SUPER_NOTE_BYTES, "the device is too small for the set");
+	snprintf(why, LAYOUT_TEXT_BYTES, "the device is too small for the set");
 	err = pick_bucket(ctx, dev, sight, &layout, why);
 	if (!err)
 		err = pick_block(dev, sight, hints, &layout, why);

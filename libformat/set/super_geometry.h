@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Sizes and counts of a cache, from what was seen of its set. */
-#ifndef REPAIR_SUPER_GEOMETRY_H
-#define REPAIR_SUPER_GEOMETRY_H
+#ifndef SET_SUPER_GEOMETRY_H
+#define SET_SUPER_GEOMETRY_H
 
 #include <bcfmt/super.h>
 
-#include "repair/super_find.h"
-#include "repair/super_scan.h"
+#include "set/super_scan.h"
+
+#define LAYOUT_TEXT_BYTES 200u
 
 struct layout {
 	unsigned int bucket_log2;
@@ -21,12 +22,13 @@ struct layout {
 	uint64_t first_seq;
 	uint64_t newest_seq;
 	uint64_t missing_entries; /* of those that the newest one needs */
+	uint64_t stray_entries;	  /* of those, not reached by reading a bucket from its start */
 	uint64_t prio_links;	  /* of the chain of the newest entry that verify */
 	bool has_chain;		  /* all of them, and no more */
 	bool has_root;		  /* its first bset verifies */
 	bool has_pointers;	  /* no pointer leads behind the last bucket */
-	char bucket_text[SUPER_NOTE_BYTES];
-	char block_text[SUPER_NOTE_BYTES];
+	char bucket_text[LAYOUT_TEXT_BYTES];
+	char block_text[LAYOUT_TEXT_BYTES];
 };
 
 /* What outside of the journal is known of a cache. Zero: nothing. */
@@ -37,12 +39,12 @@ struct layout_hints {
 
 /*
  * OK: *out is proved by the checksums of what lies where it says, but for what it calls a guess.
- * END: there is no such geometry, or no single one; why (SUPER_NOTE_BYTES) tells. E_NOMEM,
+ * END: there is no such geometry, or no single one; why (LAYOUT_TEXT_BYTES) tells. E_NOMEM,
  * E_CANCELLED. kernel: run_cache_set(), prio_read(), bch_cache_set_alloc()
  */
 bcfmt_err layout_derive(struct bcfmt_ctx *ctx, struct bcfmt_dev *dev, const struct sight *sight,
 			const struct layout_hints *hints, struct layout *out,
-			char why[SUPER_NOTE_BYTES]);
+			char why[LAYOUT_TEXT_BYTES]);
 
 /* The geometry of layout as fields of a superblock with this set magic; other fields stay. */
 void layout_to_super(const struct layout *layout, struct bcfmt_super *super);
@@ -60,6 +62,6 @@ unsigned int layout_quality(const struct layout *layout);
  */
 bcfmt_err layout_verify(struct bcfmt_ctx *ctx, struct bcfmt_dev *dev,
 			const struct bcfmt_super *super, struct layout *layout,
-			char why[SUPER_NOTE_BYTES]);
+			char why[LAYOUT_TEXT_BYTES]);
 
 #endif
