@@ -10,11 +10,12 @@
 ## make check-image      metadata images of all fixtures and cases
 ## make check-faults     everything that can fail fails, at every call of every command
 ## make check-fields     every field of every structure of real caches changed, one at a time
+## make check-damage     every damage of a list done to real caches, repaired, compared sector by sector
 ## make check-kernel     real kernels in QEMU register what we made, and damage as foretold
 ## make check-NAME       one ring: floors symbols man tools unit cases repairs generated transcripts
 ##                       images image-sample super repair-super make bad-input crash-sample
 ##                       repair-cuts-sample faults-sample fields-sample
-##                       fuzz install
+##                       damage-sample fuzz install
 ## make fuzz             libFuzzer with clang, TIME=300 seconds a target, JOBS=1 at once,
 ##                       TARGETS="super jset ...", corpus in build/corpus
 ## make fuzz-merge       takes what that found into tests/fuzz/corpus
@@ -134,6 +135,7 @@ crash_src := $(wildcard tests/crash/*.c)
 bench_src := $(wildcard tests/bench/*.c)
 repair_src := $(wildcard tests/repair/*.c)
 fields_src := $(wildcard tests/fields/*.c)
+damage_src := $(wildcard tests/damage/*.c)
 faults_lib_src := tests/faults/preload.c
 faults_src := $(filter-out $(faults_lib_src),$(wildcard tests/faults/*.c))
 guest_src := tests/kernel/guest_io.c
@@ -143,7 +145,7 @@ fuzz_kit := $(filter-out $(fuzz_src) $(fuzz_run),$(wildcard tests/fuzz/*.c))
 
 obj       = $(patsubst %.c,$(B)/%.o,$(1))
 all_src   = $(lib_src) $(cli_src) $(foreach p,$(programs),$($(p)_src)) $(unit_src) $(kit_src) $(tool_src) \
-            $(crash_src) $(bench_src) $(repair_src) $(fields_src) $(faults_src) $(fuzz_src) $(fuzz_run) $(fuzz_kit)
+            $(crash_src) $(bench_src) $(repair_src) $(fields_src) $(damage_src) $(faults_src) $(fuzz_src) $(fuzz_run) $(fuzz_kit)
 progs     = $(foreach p,$(programs),$(B)/$(p)/$(p))
 bash_completions = $(addsuffix .bash,$(progs))
 units     = $(unit_src:%.c=$(B)/%)
@@ -153,6 +155,7 @@ replays   = $(fuzz_src:tests/fuzz/fuzz_%.c=$(B)/tests/fuzz/replay_%)
 crash_log = $(B)/tests/crash/crash_log
 repair_cuts = $(B)/tests/repair/repair_cuts
 field_sweep = $(B)/tests/fields/field_sweep
+damage_suite = $(B)/tests/damage/damage_suite
 sweep     = $(B)/tests/faults/sweep
 faults_so = $(B)/tests/faults/faults.so
 guest_io  = $(B)/tests/kernel/guest_io
@@ -163,7 +166,7 @@ fuzzers   = $(fuzz_src:%.c=$(B)/%)
 all: lib programs
 lib: $(B)/libbcfmt.a $(B)/libbcfmt.so.$(VERSION) $(B)/libbcfmt.pc
 programs: $(progs) $(bash_completions)
-test-programs: $(units) $(tools) $(benches) $(crash_log) $(repair_cuts) $(field_sweep) $(sweep) $(faults_so) $(replays)
+test-programs: $(units) $(tools) $(benches) $(crash_log) $(repair_cuts) $(field_sweep) $(damage_suite) $(sweep) $(faults_so) $(replays)
 FORCE:
 
 # Each is rewritten only when its text changes: a new flag compiles everything again, a source
@@ -189,7 +192,7 @@ $(B)/%.o: %.c $(B)/settings
 	@mkdir -p $(@D)
 	$(call say,CC)$(compile) -MMD -MP -c -o $@ $<
 $(call obj,$(unit_src) $(kit_src)): private own_cpp += -Itests $(unit_c)
-$(call obj,$(tool_src) $(crash_src) $(bench_src) $(repair_src) $(fields_src) $(faults_src) $(fuzz_src) $(fuzz_run) $(fuzz_kit)): private own_cpp += -Itests
+$(call obj,$(tool_src) $(crash_src) $(bench_src) $(repair_src) $(fields_src) $(damage_src) $(faults_src) $(fuzz_src) $(fuzz_run) $(fuzz_kit)): private own_cpp += -Itests
 
 $(B)/libbcfmt.a: $(call obj,$(lib_src)) $(B)/sources
 	$(call say,AR)rm -f $@ && $(AR) rcs $@ $(filter %.o,$^)
@@ -234,9 +237,12 @@ called = $(patsubst %,$(B)/tests/fields/main-%.o,bcache-fsck bcache-dump)
 $(called): $(B)/tests/fields/main-%.o: %/main.c $(B)/settings
 	@mkdir -p $(@D)
 	$(call say,CC)$(compile) -Wno-missing-prototypes -Dmain=$(subst -,_,$*)_main -MMD -MP -c -o $@ $<
-$(field_sweep): $(call obj,$(fields_src) $(filter-out %/main.c bcache-dump/sink.c,$(bcache-fsck_src) $(bcache-dump_src))) \
-                $(called) $(B)/libkit.a $(B)/libcli.a $(B)/libbcfmt.a $(B)/sources
-	$(call say,LD)$(link) -o $@ $(filter %.o %.a,$^) $(libs)
+called_src = $(filter-out %/main.c bcache-dump/sink.c,$(bcache-fsck_src) $(bcache-dump_src))
+$(field_sweep): $(call obj,$(fields_src))
+$(damage_suite): $(call obj,$(damage_src) $(addprefix tests/fields/,judge.c changes.c))
+$(field_sweep) $(damage_suite): $(call obj,$(called_src)) $(called) $(B)/libkit.a $(B)/libcli.a \
+                $(B)/libbcfmt.a $(B)/sources
+	$(call say,LD)$(link) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(libs)
 $(sweep): $(call obj,$(faults_src)) $(B)/libbcfmt.a $(B)/sources
 	$(call say,LD)$(link) -o $@ $(filter %.o %.a,$^) $(libs)
 # Stands before a program and its sanitizer, so it is not under one itself.
@@ -267,7 +273,7 @@ jobs   = $(if $(findstring j,$(filter-out --%,$(MAKEFLAGS))),,-j$(shell nproc))
 
 .PHONY: deps demo bench fuzz check check-rings check-sanitize check-crash check-repair-cuts \
         check-image check-faults \
-        check-fields check-kernel kernel-deps $(rings)
+        check-fields check-damage check-kernel kernel-deps $(rings)
 deps:
 	@PKG_CONFIG='$(PKG_CONFIG)' tests/tools/deps check
 demo:
@@ -357,6 +363,10 @@ check-fields: programs $(field_sweep)
 	$(ring) tests/tools/check-fields $(field_sweep)
 check-fields-sample: programs $(field_sweep)
 	$(ring) tests/tools/check-fields $(field_sweep) --step 53
+check-damage: programs $(damage_suite)
+	$(ring) tests/damage/run-damage $(damage_suite)
+check-damage-sample: programs $(damage_suite)
+	$(ring) tests/damage/run-damage $(damage_suite) --step 23
 check-faults: programs $(tools) $(sweep) $(faults_so)
 	$(ring) tests/tools/check-faults $(sweep) $(faults_so)
 check-faults-sample: programs $(tools) $(sweep) $(faults_so)

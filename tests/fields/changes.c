@@ -155,34 +155,10 @@ static void add_table(struct list *list, const char *prefix, enum recipe_field_t
 	}
 }
 
-/* Keys that lie in words from at_bytes on. */
-static uint64_t count_keys(struct list *list, const struct recipe_thing *thing,
-			   uint64_t header_bytes)
-{
-	uint64_t at_bytes = thing->at_bytes + header_bytes, n = 0, words;
-	uint8_t raw[8];
-
-	if (!recipe_image_read(list->build, thing->device, thing->at_bytes + 28, raw, 4))
-		return 0;
-	for (words = load_le32(raw); words >= 2; n++) {
-		uint64_t key_words;
-
-		if (!recipe_image_read(list->build, thing->device, at_bytes, raw, 8))
-			return 0;
-		key_words = 2 + (load_le64(raw) >> 60 & 7);
-		if (key_words > words)
-			break;
-		words -= key_words;
-		at_bytes += 8 * key_words;
-	}
-	return n;
-}
-
 /* The first, the last and one in between. */
-static void add_keys(struct list *list, const char *prefix, const struct recipe_thing *thing,
-		     uint64_t header_bytes)
+static void add_keys(struct list *list, const char *prefix, const struct recipe_thing *thing)
 {
-	uint64_t n = count_keys(list, thing, header_bytes);
+	uint64_t n = recipe_keys_count(list->build, thing);
 	uint64_t which[] = { 0, n / 2, n - 1 };
 	char path[FIELD_PATH_BYTES];
 
@@ -224,7 +200,7 @@ static void add_jset(struct list *list, const struct recipe_thing *thing)
 	add_table(list, path, RECIPE_KEY_FIELDS);
 	snprintf(path, sizeof(path), "%.47s.prio_bucket[0]", prefix);
 	add_field(list, path);
-	add_keys(list, prefix, thing, 240);
+	add_keys(list, prefix, thing);
 }
 
 static void add_prio_set(struct list *list, unsigned int index, const struct recipe_thing *thing)
@@ -260,7 +236,7 @@ static void add_bset(struct list *list, const struct recipe_thing *thing)
 	snprintf(prefix, sizeof(prefix), "node[bucket:%llu].bset[%llu]",
 		 (unsigned long long)thing->bucket, (unsigned long long)thing->number);
 	add_table(list, prefix, RECIPE_BSET_FIELDS);
-	add_keys(list, prefix, thing, 32);
+	add_keys(list, prefix, thing);
 }
 
 /* ---- which structures ---- */

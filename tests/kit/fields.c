@@ -469,6 +469,29 @@ bool recipe_field_find(struct recipe_build *build, const char *path,
 	return true;
 }
 
+uint64_t recipe_keys_count(struct recipe_build *build, const struct recipe_thing *thing)
+{
+	uint64_t at_bytes = thing->at_bytes + (thing->kind == RECIPE_JSET ? 240 : 32);
+	uint64_t n = 0, words;
+	uint8_t raw[8];
+
+	if ((thing->kind != RECIPE_JSET && thing->kind != RECIPE_BSET) ||
+	    !recipe_image_read(build, thing->device, thing->at_bytes + 28, raw, 4))
+		return 0;
+	for (words = load_le32(raw); words >= 2; n++) {
+		uint64_t key_words;
+
+		if (!recipe_image_read(build, thing->device, at_bytes, raw, 8))
+			return 0;
+		key_words = 2 + (load_le64(raw) >> 60 & 7);
+		if (key_words > words)
+			break;
+		words -= key_words;
+		at_bytes += 8 * key_words;
+	}
+	return n;
+}
+
 /* A structure whose own length no longer fits its place keeps the checksum it has. */
 void recipe_mend(struct recipe_build *build, const struct recipe_thing *thing)
 {

@@ -292,6 +292,8 @@ struct recipe_field_place {
 };
 bool recipe_field_find(struct recipe_build *build, const char *path,
 		       struct recipe_field_place *place);
+/* Keys of an entry or bset; 0 when they do not fill it. */
+uint64_t recipe_keys_count(struct recipe_build *build, const struct recipe_thing *thing);
 /* Makes the checksum of the structure right, as far as its own length fits its place. */
 void recipe_mend(struct recipe_build *build, const struct recipe_thing *thing);
 /* fields.c: one field by path. has_mending: mends the checksum of the structure afterwards. */

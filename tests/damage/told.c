@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Reads what a run of bcache-fsck said: its JSON Lines, its messages, its mapfiles. */
+#include <inttypes.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <bcfmt/base.h>
+
+#include "damage/damage.h"
+
+static const char *text_of(const json_t *row, const char *key)
+{
+	const char *text = json_string_value(json_object_get(row, key));
+
+	return text ? text : "";
+}
+
+static int by_text(const void *a, const void *b)
+{
+	return strcmp(a, b);
+}
+
+static void add_problem(struct told *told, const char *slug)
+{
+	for (size_t i = 0; i < told->n_problems; i++)
+		if (!strcmp(told->problems[i], slug))
+			return;
+	if (told->n_problems < SLUGS_MAX)
+		snprintf(told->problems[told->n_problems++], sizeof(told->problems[0]), "%s", slug);
+}
+
+static void take_row(struct told *told, const json_t *row)
+{
+	const char *kind = text_of(row, "kind");
+	json_int_t inode = json_integer_value(json_object_get(row, "inode"));
+
+	if (!strcmp(kind, "finding") && strcmp(text_of(row, "severity"), "note") != 0) {
+		add_problem(told, text_of(row, "slug"));
+		/* What is never repaired says so by itself. */
+		told->has_reason |= !strcmp(text_of(json_object_get(row, "repair"), "consent"), "never");
+	} else if (!strcmp(kind, "plan")) {
+		told->has_reason |= *text_of(row, "why") != 0;
+	} else if (!strcmp(kind, "verdict_device") && inode >= 0 && inode < 64 &&
+		   json_is_true(json_object_get(row, "safe_without_cache"))) {
+		told->safe_inodes |= 1ull << inode;
+	}
+}
+
+bool told_load(const char *out, const char *err, struct told *told)
+{
+	FILE *file = fopen(out, "re");
+	char *line = NULL;
+	size_t room = 0;
+	bool is_good = file != NULL;
+
+	*told = (struct told){ 0 };
+	while (is_good && getline(&line, &room, file) > 0) {
+		json_t *row = json_loads(line, 0, NULL);
+
+		is_good = row != NULL;
+		take_row(told, row);
+		json_decref(row);
+	}
+	if (file)
+		fclose(file);
+	file = fopen(err, "re");
+	told->has_reason |= file && getline(&line, &room, file) > 0;
+	if (file)
+		fclose(file);
+	free(line);
+	qsort(told->problems, told->n_problems, sizeof(told->problems[0]), by_text);
+	return is_good;
+}
+
+void told_map(const char *path, uint8_t *marks, uint64_t sectors)
+{
+	FILE *file = fopen(path, "re");
+	char line[256];
+
+	memset(marks, 0, (size_t)sectors);
+	if (!file)
+		return;
+	while (fgets(line, sizeof(line), file)) {
+		uint64_t at, len;
+		char mark;
+
+		if (sscanf(line, "0x%" SCNx64 " 0x%" SCNx64 " %c", &at, &len, &mark) != 3 ||
+		    mark == '+')
+			continue;
+		for (uint64_t sector = at / BCFMT_SECTOR_BYTES;
+		     sector < sectors && sector < (at + len) / BCFMT_SECTOR_BYTES; sector++)
+			marks[sector] = (uint8_t)mark;
+	}
+	fclose(file);
+}
