@@ -43,6 +43,8 @@ static bool is_told_or_harmless(enum bcfmt_problem_id id)
 	case BCFMT_P_JOURNAL_TWO_HISTORIES:
 	/* Another layout, that was read. */
 	case BCFMT_P_PRIO_OTHER_PAGES:
+	/* Slots that are known all the same. */
+	case BCFMT_P_UUIDS_OLDER:
 	/* Of another inode, whose data is told of. */
 	case BCFMT_P_UUID_STRANDED:
 	/* Nodes that are damaged or not there, with the ranges of their keys. */
@@ -78,6 +80,13 @@ static bool is_told_or_harmless(enum bcfmt_problem_id id)
 		return id < BCFMT_P_JOURNAL_EMPTY ||
 		       (id >= BCFMT_P_BACKING_CLEAN_DIRTY && id != BCFMT_P_BUCKET_TWO_USES);
 	}
+}
+
+/* Problems of prio sets are no matter where older ones stand in for them. */
+static bool is_mended(const struct bcfmt_report *report, enum bcfmt_problem_id id)
+{
+	return id >= BCFMT_P_PRIO_BAD_CSUM && id <= BCFMT_P_PRIO_UNREADABLE &&
+	       bcfmt_report_total(report, BCFMT_P_PRIO_OLDER);
 }
 
 /* It is in a leaf none of whose keys can be of the volume. */
@@ -121,7 +130,8 @@ bool doubt_tell(const struct walk *walk, const struct bcfmt_report *report)
 		const struct bcfmt_finding *finding = bcfmt_report_at(report, i);
 
 		if (finding->problem->severity < BCFMT_SEV_WASTE ||
-		    is_told_or_harmless(finding->problem->id) || is_elsewhere(walk, finding))
+		    is_told_or_harmless(finding->problem->id) ||
+		    is_mended(report, finding->problem->id) || is_elsewhere(walk, finding))
 			continue;
 		if (n++ < TOLD_MAX)
 			tell(walk->d, finding);

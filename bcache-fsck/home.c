@@ -193,6 +193,12 @@ static void judge_member(struct home_work *work, size_t i, struct bcfmt_home_ord
 	    (device->refusal && device->refusal != BCFMT_HOME_STALE) ||
 	    (state == BCFMT_BDEV_NONE && !device->has_slot))
 		return;
+	/* What was not even looked at nobody can agree to lose. */
+	if (!work->repair->lost.is_known && state == BCFMT_BDEV_DIRTY) {
+		member->why_not = "the cache could not be read";
+		member->is_final = true;
+		return;
+	}
 	if (!member->is_whole && options->mode != FSCK_YES) {
 		member->why_not = !is_copied ? "not all of its dirty data could be written"
 					     : "damage leaves open whether the cache holds more";
@@ -216,8 +222,10 @@ static int commit_orders(struct home_work *work)
 	int bits;
 
 	cli_progress_clear();
-	if (err)
-		return repair_told(repair, err, "what is home stays dirty in the cache");
+	if (err) {
+		bits = repair_told(repair, err, "what is home stays dirty in the cache");
+		return err == BCFMT_E_UNSUPPORTED ? FSCK_PROBLEMS_LEFT : bits;
+	}
 	if (result == BCFMT_REHEARSAL_REJECTED) {
 		cli_error_ctx(NULL, repair->ctx, BCFMT_E_DAMAGED);
 		return FSCK_PROBLEMS_LEFT;

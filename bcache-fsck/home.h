@@ -13,7 +13,8 @@ struct home_member {
 	bool is_whole; /* nothing dirty is left of it, and nothing doubtful */
 	bool is_marked;
 	bool is_detached;
-	const char *why_not; /* detached, or marked; static */
+	const char *why_not; /* detached; static */
+	bool is_final;	     /* not with -y either */
 };
 
 struct home_work {

@@ -164,8 +164,8 @@ void home_tell_members(const struct home_work *work)
 		if (member->is_detached && !is_quiet)
 			bcfmt_out_line(out, "%s: detached, it runs by itself", home_name(work, i));
 		if (member->why_not)
-			cli_error(home_name(work, i),
-				  "not detached: %s; -y detaches it all the same", member->why_not);
+			cli_error(home_name(work, i), "not detached: %s%s", member->why_not,
+				  member->is_final ? "" : "; -y detaches it all the same");
 	}
 }
 

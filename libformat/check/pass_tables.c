@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "check/check_impl.h"
+#include "set/set_impl.h"
 
 static bcfmt_err check_link(struct check *ck, size_t index)
 {
@@ -51,6 +52,12 @@ static bcfmt_err check_prios(struct check *ck)
 
 	for (size_t i = 0; !err && i < set->n_prio_links; i++)
 		err = check_link(ck, i);
+	if (!err && set->has_older_prios) {
+		const struct bcfmt_journal_entry *entry = &set->journal.entries[set->prios_index];
+		struct bcfmt_where where = check_where_bucket(ck, "prio", entry->prio_bucket);
+
+		err = CHECK_REPORT(ck, PRIO_OLDER, &where, BCFMT_U64("seq", entry->seq));
+	}
 	if (!err && set->has_all_prios && set->prio_page_bytes != set->geo.page_bytes) {
 		struct bcfmt_where where =
 			check_where_bucket(ck, "prio", set->prio_links[0].bucket);
@@ -59,19 +66,6 @@ static bcfmt_err check_prios(struct check *ck)
 				   BCFMT_U64("page", set->prio_page_bytes));
 	}
 	return err;
-}
-
-/*
- * Why an entry cannot be what a kernel wrote; NULL when it can. Times prove nothing: clocks are
- * set back.
- */
-static const char *implausible(const struct bcfmt_uuid_entry *entry)
-{
-	if (entry->flags & ~BCFMT_UUID_FLASH_ONLY)
-		return "unknown flags";
-	if (!(entry->flags & BCFMT_UUID_FLASH_ONLY) && entry->sectors)
-		return "a size without the flash-only flag";
-	return NULL;
 }
 
 static int uuid_cmp(const void *a, const void *b, void *arg)
@@ -120,7 +114,7 @@ static bcfmt_err check_entries(struct check *ck, struct bcfmt_where *where)
 
 		if (bcfmt_uuid_state(entry) != BCFMT_UUID_LIVE)
 			continue;
-		why = implausible(entry);
+		why = uuid_implausible(entry);
 		if (why)
 			err = CHECK_REPORT(ck, UUID_IMPLAUSIBLE, where, BCFMT_U64("slot", i),
 					   BCFMT_TEXT("why", why));
@@ -130,12 +124,29 @@ static bcfmt_err check_entries(struct check *ck, struct bcfmt_where *where)
 	return err ? err : check_duplicates(ck, where);
 }
 
+static bcfmt_err report_older(struct check *ck)
+{
+	const struct bcfmt_set *set = ck->set;
+	const struct bcfmt_journal_entry *entry = &set->journal.entries[set->uuids_index];
+	struct bcfmt_where where =
+		check_where_bucket(ck, "uuid", bcfmt_ptr_bucket(&set->geo, entry->uuid_ptr));
+
+	return CHECK_REPORT(ck, UUIDS_OLDER, &where, BCFMT_U64("slots", set->n_older_uuids),
+			    BCFMT_U64("seq", entry->seq));
+}
+
 static bcfmt_err check_uuids(struct check *ck)
 {
 	const struct bcfmt_set *set = ck->set;
 	const struct bcfmt_key *key = &set->newest.uuid_bucket;
 	struct bcfmt_where where;
 
+	if (set->n_older_uuids) {
+		bcfmt_err err = report_older(ck);
+
+		if (err)
+			return err;
+	}
 	if (set->uuids_state == BCFMT_UUIDS_ABSENT || set->uuids_state == BCFMT_UUIDS_BAD_POINTER)
 		return BCFMT_OK;
 	where = check_where_bucket(ck, "uuid", bcfmt_ptr_bucket(&set->geo, key->ptr));

@@ -163,6 +163,9 @@ bcfmt_err found_relate(struct bcfmt_set *set)
 
 	memset(&reader, 0, sizeof(reader));
 	mark_old_roots(set);
+	/* A node that was written proves the gen of its bucket, whatever older prio sets say. */
+	for (size_t i = 0; i < nodes->n; i++)
+		set_raise_gen(set, VEC_AT(nodes, struct found_node, i)->ptr);
 	for (unsigned int round = 0; !err && has_more && round < ROUNDS_MAX; round++) {
 		has_more = false;
 		for (size_t i = 0; !err && i < nodes->n; i++) {
@@ -219,9 +222,9 @@ bool found_proved_seq(const struct bcfmt_set *set, uint64_t *seq)
 	const struct bcfmt_journal *journal = &set->journal;
 	size_t begin = replay_history_begin(set), at;
 
-	if (!set->has_newest || !set->has_all_prios || set->cache.faults || set->histories.is_found)
+	if (!set->has_newest || !(set->has_all_prios || set->has_older_prios) || set->cache.faults || set->histories.is_found)
 		return false;
-	at = same_prios_begin(journal, begin, set->newest_index);
+	at = same_prios_begin(journal, begin, set->prios_index);
 	/*
 	 * The gens were gathered before the first entry that names them was written, but after the
 	 * first that names those before them.
@@ -274,7 +277,7 @@ bcfmt_err found_has_all(struct bcfmt_set *set, bool *has_all)
 	struct bcfmt_uuid_entry *entries = NULL;
 	bcfmt_err err = BCFMT_OK;
 
-	*has_all = set->has_all_prios;
+	*has_all = set->has_all_prios || set->has_older_prios;
 	for (uint64_t i = set->geo.first_bucket; !err && *has_all && i < set->geo.nbuckets; i++) {
 		const struct bcfmt_bucket *bucket = &set->buckets[i];
 

@@ -15,6 +15,11 @@
 /* So many leaves are asked whether the journal knows all that they hold. */
 #define ASKED_MAX 64u
 
+static bool has_gens(const struct bcfmt_set *set)
+{
+	return set->has_all_prios || set->has_older_prios;
+}
+
 enum knows_all { KNOWS_ALL_UNKNOWN, KNOWS_ALL_YES, KNOWS_ALL_NO };
 
 static int span_cmp(const void *a, const void *b)
@@ -127,7 +132,7 @@ static bcfmt_err is_all_known(struct bcfmt_tree *tree, const struct bcfmt_node_v
 	int state = __atomic_load_n(&tree->knows_all, __ATOMIC_RELAXED);
 	bcfmt_err err;
 
-	*is_known = view->has_all_history && tree->set->has_all_prios;
+	*is_known = view->has_all_history && has_gens(tree->set);
 	if (!*is_known || (view->ref->sectors && !view->ref->is_found && !view->node->fault &&
 			   !view->bad.sectors && !view->is_overrun))
 		return BCFMT_OK;
@@ -151,7 +156,7 @@ bcfmt_err leaf_find_doubts(struct bcfmt_tree *tree, struct worker *worker,
 	if (err || is_known)
 		return err;
 	/* Keys that cannot be may have been the last words, and without gens any can be stale. */
-	if (replay_has_impossible(replay) || !tree->set->has_all_prios ||
+	if (replay_has_impossible(replay) || !has_gens(tree->set) ||
 	    tree->set->histories.is_found)
 		worker->replay.n = 0;
 	return list_doubts(worker, view);

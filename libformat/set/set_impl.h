@@ -18,6 +18,7 @@ enum bucket_gen_flags {
 	BUCKET_GEN_JUDGED = 1u << 3,  /* a pointer was judged by gen: a later rise matters */
 	BUCKET_HAS_DIRTY = 1u << 4,   /* holds live dirty data of tree or window: never given up */
 	BUCKET_MAYBE_TWICE = 1u << 5, /* the check: two extents may have a sector in common */
+	BUCKET_GEN_OLDER = 1u << 7,   /* what the disk tells of gen is from older prio sets */
 	BUCKET_LOOK_AGAIN = 1u << 6,  /* the check: they may by the first look */
 };
 
@@ -47,6 +48,19 @@ void set_mark_use(struct bcfmt_set *set, uint64_t bucket, unsigned int use);
 
 /* Follows the prio chain of set->newest. */
 bcfmt_err set_load_prios(struct bcfmt_set *set);
+/* Looks for the newest older chain that is whole, if that one is not. */
+bcfmt_err set_load_older_prios(struct bcfmt_set *set);
+/* The geometry with the layout of prio sets that a machine with such pages writes. */
+struct bcfmt_geometry prio_layout_for(const struct bcfmt_geometry *geo, uint32_t page_bytes);
+/* Calls clean extents stale of which the gens do not tell whether they are. */
+void set_drop_unproved_clean(const struct bcfmt_set *set, struct vec *extents);
+/* Mends slots of it that cannot be right from the newest older table. */
+bcfmt_err set_load_older_uuids(struct bcfmt_set *set);
+/*
+ * Why an entry cannot be what a kernel wrote; NULL when it can. Times prove nothing: clocks are
+ * set back.
+ */
+const char *uuid_implausible(const struct bcfmt_uuid_entry *entry);
 /* Reads the uuid table of set->newest. */
 bcfmt_err set_load_uuids(struct bcfmt_set *set);
 

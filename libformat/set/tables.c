@@ -96,7 +96,7 @@ static void forget_chain(struct bcfmt_set *set)
 	}
 }
 
-static struct bcfmt_geometry layout_for(const struct bcfmt_geometry *geo, uint32_t page_bytes)
+struct bcfmt_geometry prio_layout_for(const struct bcfmt_geometry *geo, uint32_t page_bytes)
 {
 	struct bcfmt_geometry other = *geo;
 
@@ -115,7 +115,7 @@ static bool is_other_layout(const struct bcfmt_set *set)
 bcfmt_err set_load_prios(struct bcfmt_set *set)
 {
 	uint32_t most_bytes = bcfmt_geometry_meta_bytes(set->geo.bucket_sectors, 65536);
-	struct bcfmt_geometry most_links = layout_for(&set->geo, 4096);
+	struct bcfmt_geometry most_links = prio_layout_for(&set->geo, 4096);
 	uint8_t *raw = malloc(max_u64(most_bytes, set->geo.meta_bytes));
 
 	set->prio_links = calloc(max_u64(bcfmt_geometry_prio_buckets(&most_links),
@@ -128,7 +128,7 @@ bcfmt_err set_load_prios(struct bcfmt_set *set)
 	set->prio_page_bytes = set->geo.page_bytes;
 	set->has_all_prios = follow_chain(set, &set->geo, raw);
 	for (size_t i = 0; i < 3 && is_other_layout(set); i++) {
-		struct bcfmt_geometry other = layout_for(&set->geo, writer_page_bytes[i]);
+		struct bcfmt_geometry other = prio_layout_for(&set->geo, writer_page_bytes[i]);
 
 		if (other.meta_bytes == set->geo.meta_bytes)
 			continue;
@@ -143,7 +143,8 @@ bcfmt_err set_load_prios(struct bcfmt_set *set)
 		set->prio_page_bytes = set->geo.page_bytes;
 	}
 	free(raw);
-	return BCFMT_OK;
+	set->prios_index = set->newest_index;
+	return set_load_older_prios(set);
 }
 
 bcfmt_err set_load_uuids(struct bcfmt_set *set)
@@ -155,7 +156,7 @@ bcfmt_err set_load_uuids(struct bcfmt_set *set)
 	if (bcfmt_key_fault_btree(&set->geo, key) || !bcfmt_ptr_is_available(key->ptr) ||
 	    bucket < set->geo.first_bucket || bucket >= set->geo.nbuckets) {
 		set->uuids_state = BCFMT_UUIDS_BAD_POINTER;
-		return BCFMT_OK;
+		return set_load_older_uuids(set);
 	}
 	err = uuids_read(set->ctx, set->cache.dev, key, set->newest.version, set->uuids,
 			 set->n_uuids, &set->uuids_bad_read);
@@ -168,5 +169,5 @@ bcfmt_err set_load_uuids(struct bcfmt_set *set)
 		set->uuids_state = BCFMT_UUIDS_BAD_SIZE;
 	else
 		set->uuids_state = BCFMT_UUIDS_OK;
-	return BCFMT_OK;
+	return set_load_older_uuids(set);
 }

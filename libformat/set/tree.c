@@ -142,6 +142,8 @@ static bcfmt_err resolve(struct bcfmt_tree *tree, struct worker *worker,
 	if (view->ref->is_found)
 		found_tell_source(&worker->leaf.extents);
 	set_judge_all(tree->set, tree->has_final_gens, &worker->leaf.extents);
+	if (!tree->set->has_all_prios)
+		set_drop_unproved_clean(tree->set, &worker->leaf.extents);
 	return BCFMT_OK;
 }
 
@@ -207,7 +209,7 @@ static bcfmt_err leaf_read(struct bcfmt_tree *tree, struct worker *worker,
 {
 	bcfmt_err err = ref_read(tree->set, worker, ref, view);
 
-	if (!err && !ref->is_found)
+	if (!err && !ref->is_found && tree->set->has_all_prios)
 		err = leaf_plain_scan(tree->set, &worker->looks, tree->has_final_gens, view,
 				      &worker->reader.node);
 	if (!err && !view->is_plain)

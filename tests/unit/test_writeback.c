@@ -360,6 +360,47 @@ Test(writeback, it_stops_between_leaves_and_goes_on)
 	bcfmt_home_free(home);
 }
 
+/* Cancels when the first thing is told: between two leaves. */
+static bcfmt_err cancel_now(void *arg, const struct bcfmt_home_left *one)
+{
+	(void)arg;
+	(void)one;
+	cancelled = 1;
+	return BCFMT_OK;
+}
+
+Test(writeback, a_run_that_was_cancelled_goes_on)
+{
+	struct bcfmt_writeback_params params = { .left = cancel_now };
+	const struct bcfmt_extent first = { .start_sector = 100, .end_sector = 108 };
+	struct bcfmt_key one[] = { dirty(0, 8, 8, 7, 0), dirty(0, 100, 8, 5, 0) };
+	struct bcfmt_key two = dirty(0, 1100, 8, 6, 0), top[2];
+	struct bcfmt_home_done *done;
+
+	set_kit_backing(&kit, 0, BCFMT_BDEV_DIRTY, BACKING_SECTORS);
+	top[0] = set_kit_child(&kit, pos(0, 1000), leaf_of(1, one, 2));
+	top[1] = set_kit_last_child(&kit, leaf_of(2, &two, 1));
+	set_kit_tables(&kit);
+	set_kit_first_jset(&kit, set_kit_node(&kit, nth(0), top, 2), 1);
+	cr_assert_eq(set_kit_open(&kit), BCFMT_OK);
+	cr_assert_eq(bcfmt_home_new(kit.set, NULL, 0, false, &home), BCFMT_OK);
+	cr_assert_eq(bcfmt_home_done_new(kit.ctx, &home->devices[0], &done), BCFMT_OK);
+	params.target = kit.backing[0];
+	cr_expect_eq(bcfmt_writeback_run(kit.set, &home->devices[0], &params, done),
+		     BCFMT_E_CANCELLED);
+	cr_expect_not(bcfmt_home_done_is_through(done));
+	cr_expect_not(bcfmt_home_done_has(done, &first));
+	cancelled = 0;
+	params.left = NULL;
+	cr_expect_eq(bcfmt_writeback_run(kit.set, &home->devices[0], &params, done), BCFMT_OK);
+	cr_expect(bcfmt_home_done_is_through(done));
+	cr_expect(bcfmt_home_done_has(done, &first));
+	expect_home(kit.backing[0], 100, 108, 5, 0);
+	expect_home(kit.backing[0], 1100, 1108, 6, 0);
+	bcfmt_home_done_free(done);
+	bcfmt_home_free(home);
+}
+
 Test(writeback, a_failed_write_or_flush_is_an_error)
 {
 	const struct bcfmt_extent extent = { .start_sector = 100, .end_sector = 108 };

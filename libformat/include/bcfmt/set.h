@@ -99,12 +99,20 @@ struct bcfmt_set {
 	struct bcfmt_prio_link *prio_links;
 	size_t n_prio_links;
 	bool has_all_prios;
+	/*
+	 * Of what is missing then, gens come from the prio sets that entry prios_index names, raised
+	 * by all pointers: right for dirty data; clean data is called stale.
+	 */
+	bool has_older_prios;
+	size_t prios_index;       /* newest_index where has_all_prios */
 	uint32_t prio_page_bytes; /* page size whose layout matched */
 
 	enum bcfmt_uuids_state uuids_state;
 	struct bcfmt_bad_read uuids_bad_read;
 	struct bcfmt_uuid_entry *uuids; /* nr_uuids entries, zeroed when not read */
 	uint32_t n_uuids;
+	uint32_t n_older_uuids; /* slots of it that were taken from an older table ... */
+	size_t uuids_index;     /* ... which this entry names */
 
 	struct bcfmt_bucket *buckets; /* geo.nbuckets */
 
