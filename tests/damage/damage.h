@@ -109,7 +109,7 @@ struct ran run_program(int (*program)(int, char **), const char *const *argv,
 struct told {
 	char problems[SLUGS_MAX][40]; /* worse than a note, of the check before a repair; sorted */
 	size_t n_problems;
-	bool has_reason; /* something says why nothing, or not all, is repaired */
+	char reason[200]; /* why nothing, or not all, is repaired; "": nothing says it */
 	uint64_t safe_inodes; /* a bit for each that may run without the cache */
 };
 /* out and err: files of a run. False: is no JSON. */

@@ -31,6 +31,12 @@ static void add_problem(struct told *told, const char *slug)
 		snprintf(told->problems[told->n_problems++], sizeof(told->problems[0]), "%s", slug);
 }
 
+static void take_reason(struct told *told, const char *what, const char *why)
+{
+	if (!told->reason[0])
+		snprintf(told->reason, sizeof(told->reason), "%s: %s", what, why);
+}
+
 static void take_row(struct told *told, const json_t *row)
 {
 	const char *kind = text_of(row, "kind");
@@ -39,9 +45,11 @@ static void take_row(struct told *told, const json_t *row)
 	if (!strcmp(kind, "finding") && strcmp(text_of(row, "severity"), "note") != 0) {
 		add_problem(told, text_of(row, "slug"));
 		/* What is never repaired says so by itself. */
-		told->has_reason |= !strcmp(text_of(json_object_get(row, "repair"), "consent"), "never");
+		if (!strcmp(text_of(json_object_get(row, "repair"), "consent"), "never"))
+			take_reason(told, text_of(row, "slug"), "is never repaired");
 	} else if (!strcmp(kind, "plan")) {
-		told->has_reason |= *text_of(row, "why") != 0;
+		if (*text_of(row, "why"))
+			take_reason(told, text_of(row, "slug"), text_of(row, "why"));
 	} else if (!strcmp(kind, "verdict_device") && inode >= 0 && inode < 64 &&
 		   json_is_true(json_object_get(row, "safe_without_cache"))) {
 		told->safe_inodes |= 1ull << inode;
@@ -66,7 +74,11 @@ bool told_load(const char *out, const char *err, struct told *told)
 	if (file)
 		fclose(file);
 	file = fopen(err, "re");
-	told->has_reason |= file && getline(&line, &room, file) > 0;
+	if (file && getline(&line, &room, file) > 0) {
+		line[strcspn(line, "\n")] = 0;
+		told->reason[0] = 0;
+		take_reason(told, "message", line);
+	}
 	if (file)
 		fclose(file);
 	free(line);
