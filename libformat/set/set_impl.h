@@ -145,6 +145,8 @@ bool replay_is_whole(const struct replay *replay);
 bool replay_is_of_new_set(const struct replay *replay);
 /* Keys were left out because they cannot be: what they cover is not the last word. */
 bool replay_has_impossible(const struct replay *replay);
+/* In an entry to replay it is not known where keys begin: what it names may be anything. */
+bool replay_is_garbled(const struct replay *replay);
 void replay_free(struct replay *replay);
 uint64_t replay_count(const struct replay *replay);
 uint64_t replay_spilled_bytes(const struct replay *replay);
