@@ -13,12 +13,15 @@
 int repair_told(struct repair *repair, bcfmt_err err, const char *what)
 {
 	cli_progress_clear();
-	/* What the library refuses to write is no fault of the command line. */
-	if (err == BCFMT_E_ARG) {
-		cli_error_ctx(NULL, repair->ctx, err);
-		return FSCK_OPERATIONAL;
-	}
 	return fsck_told(repair->ctx, err, what);
+}
+
+/* What the library refuses to write is no fault of the command line. */
+static int failed(struct repair *repair, bcfmt_err err, const char *what)
+{
+	int bits = repair_told(repair, err, what);
+
+	return bits & FSCK_USAGE ? (bits & ~FSCK_USAGE) | FSCK_OPERATIONAL : bits;
 }
 
 /* ---- the plan ---- */
@@ -258,7 +261,7 @@ static int carry_out(struct repair *repair)
 	if (options->verbose)
 		err = bcfmt_repair_writes(repair->run, print_write, repair);
 	if (err)
-		return repair_told(repair, err, "nothing is written");
+		return failed(repair, err, "nothing is written");
 	if (options->mode == FSCK_CHECK) {
 		print_counts(repair, "would be repaired");
 		return FSCK_CLEAN;
@@ -270,7 +273,7 @@ static int carry_out(struct repair *repair)
 		return bits;
 	err = bcfmt_repair_commit(repair->run);
 	if (err) {
-		bits = repair_told(repair, err, "the repair is not complete: run it again");
+		bits = failed(repair, err, "the repair is not complete: run it again");
 		undo_file_close(repair, true);
 		return bits | FSCK_OPERATIONAL;
 	}
@@ -304,7 +307,7 @@ static int rehearse(struct repair *repair)
 	cli_progress_clear();
 	print_plan(repair);
 	if (err)
-		return repair_told(repair, err, "nothing is written");
+		return failed(repair, err, "nothing is written");
 	if (result == BCFMT_REHEARSAL_REJECTED) {
 		cli_error_ctx(NULL, repair->ctx, BCFMT_E_DAMAGED);
 		return FSCK_PROBLEMS_LEFT;

@@ -228,7 +228,8 @@ bcfmt_err pass_verdict(struct check *ck)
 
 	/* Without all gens a stale extent can look valid, without the table owners are unknown. */
 	if (ck->set->has_newest &&
-	    (!(ck->set->has_all_prios || ck->set->has_older_prios) || ck->set->uuids_state != BCFMT_UUIDS_OK))
+	    (!(ck->set->has_all_prios || ck->set->has_older_prios) || ck->set->uuids_state != BCFMT_UUIDS_OK ||
+	     ck->set->has_unproved_uuids))
 		ck->is_doubtful = true;
 	ck->verdict->is_complete = ck->tree && !ck->is_doubtful;
 	err = predict_run(ck);

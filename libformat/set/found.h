@@ -62,6 +62,14 @@ bool found_proved_seq(const struct bcfmt_set *set, uint64_t *seq);
  */
 bcfmt_err found_has_all(struct bcfmt_set *set, bool *has_all);
 
+/* Notes the keys of a leaf that are outside its range, during the first walk. Thread-safe. */
+bcfmt_err strays_collect(struct bcfmt_tree *tree, const struct bcfmt_node_view *view, size_t index);
+/* After the first walk. */
+bcfmt_err strays_finish(struct bcfmt_tree *tree);
+/* Those that belong into this leaf, into worker->leaf.strays. */
+bcfmt_err strays_take(struct bcfmt_tree *tree, struct worker *worker,
+		      const struct bcfmt_node_view *view);
+
 /* How many of the leaf's slice of the journal need not be laid on. */
 size_t found_skip(const struct bcfmt_tree *tree, const struct bcfmt_node_ref *ref,
 		  const struct bcfmt_replay_key *keys, size_t n_old);

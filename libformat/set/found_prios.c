@@ -18,7 +18,7 @@ struct older {
 	struct bcfmt_set *set;
 	struct bcfmt_geometry geo; /* in the layout that is tried */
 	uint8_t *raw;
-	uint64_t *buckets;         /* of the chain, in order */
+	uint64_t *buckets; /* of the chain, in order */
 	uint64_t n;
 };
 
@@ -108,8 +108,8 @@ bcfmt_err set_load_older_prios(struct bcfmt_set *set)
 	if (set->has_all_prios || set->histories.is_found)
 		return BCFMT_OK;
 	for (size_t i = 0; !err && !set->has_older_prios && i < 4; i++) {
-		uint32_t page_bytes = writer_page_bytes[i] ? writer_page_bytes[i]
-							   : set->geo.page_bytes;
+		uint32_t page_bytes =
+			writer_page_bytes[i] ? writer_page_bytes[i] : set->geo.page_bytes;
 
 		older.geo = prio_layout_for(&set->geo, page_bytes);
 		/* Layouts differ only where buckets are large. */

@@ -146,45 +146,44 @@ static bool is_disputed(const struct bcfmt_set *set, const struct found_node *no
 {
 	const struct bcfmt_bucket *at = &set->buckets[bcfmt_ptr_bucket(&set->geo, node->ptr)];
 
-	return (!node->level || node->level == FOUND_LEVEL_UNKNOWN) &&
-	       at->use & BCFMT_USE_NODE && at->sectors > 1;
+	return (!node->level || node->level == FOUND_LEVEL_UNKNOWN) && at->use & BCFMT_USE_NODE &&
+	       at->sectors > 1;
 }
 
 /* Trees are at most so high; a level is found in each round. */
 #define ROUNDS_MAX 16u
 
-bcfmt_err found_relate(struct bcfmt_set *set)
+static bcfmt_err find_levels(struct bcfmt_set *set, struct node_reader *reader)
 {
 	struct vec *nodes = &set->found->nodes;
-	struct node_reader reader;
-	struct vec ends = { 0 };
 	bool has_more = true;
 	bcfmt_err err = BCFMT_OK;
 
-	memset(&reader, 0, sizeof(reader));
-	mark_old_roots(set);
-	/* A node that was written proves the gen of its bucket, whatever older prio sets say. */
-	for (size_t i = 0; i < nodes->n; i++)
-		set_raise_gen(set, VEC_AT(nodes, struct found_node, i)->ptr);
 	for (unsigned int round = 0; !err && has_more && round < ROUNDS_MAX; round++) {
 		has_more = false;
 		for (size_t i = 0; !err && i < nodes->n; i++) {
 			struct found_node *node = VEC_AT(nodes, struct found_node, i);
-			uint8_t before;
+			uint8_t before = node->level;
 
 			if (!node->keys ||
-			    (node->level != FOUND_LEVEL_UNKNOWN && !is_disputed(set, node)))
+			    (before != FOUND_LEVEL_UNKNOWN && !is_disputed(set, node)))
 				continue;
-			err = node_read(&reader, set->cache.dev, &set->geo, node->ptr,
+			err = node_read(reader, set->cache.dev, &set->geo, node->ptr,
 					set->geo.node_sectors);
 			if (err)
 				break;
-			before = node->level;
-			find_level(set, &reader.node, node);
+			find_level(set, &reader->node, node);
 			has_more |= node->level != before;
 		}
 	}
-	/* No interior node has dirty keys. */
+	return err;
+}
+
+/* What no child tells: no interior node has dirty keys, but the tree may know better. */
+static void settle_levels(struct bcfmt_set *set)
+{
+	struct vec *nodes = &set->found->nodes;
+
 	for (size_t i = 0; i < nodes->n; i++) {
 		struct found_node *node = VEC_AT(nodes, struct found_node, i);
 
@@ -193,6 +192,25 @@ bcfmt_err found_relate(struct bcfmt_set *set)
 		else if (node->level == FOUND_LEVEL_UNKNOWN && node->has_dirty)
 			node->level = 0;
 	}
+}
+
+bcfmt_err found_relate(struct bcfmt_set *set)
+{
+	struct vec *nodes = &set->found->nodes;
+	struct node_reader reader;
+	struct vec ends = { 0 };
+	bcfmt_err err;
+
+	memset(&reader, 0, sizeof(reader));
+	mark_old_roots(set);
+	/* A node that was written proves the gen of its bucket, whatever older prio sets say. */
+	for (size_t i = 0; i < nodes->n; i++)
+		set_raise_gen(set, VEC_AT(nodes, struct found_node, i)->ptr);
+	err = find_levels(set, &reader);
+	settle_levels(set);
+	/* The parents of those that have a level only now. */
+	if (!err)
+		err = find_levels(set, &reader);
 	for (size_t i = 0; !err && i < nodes->n; i++) {
 		const struct found_node *node = VEC_AT(nodes, struct found_node, i);
 
@@ -222,7 +240,8 @@ bool found_proved_seq(const struct bcfmt_set *set, uint64_t *seq)
 	const struct bcfmt_journal *journal = &set->journal;
 	size_t begin = replay_history_begin(set), at;
 
-	if (!set->has_newest || !(set->has_all_prios || set->has_older_prios) || set->cache.faults || set->histories.is_found)
+	if (!set->has_newest || !(set->has_all_prios || set->has_older_prios) ||
+	    set->cache.faults || set->histories.is_found)
 		return false;
 	at = same_prios_begin(journal, begin, set->prios_index);
 	/*

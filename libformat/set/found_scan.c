@@ -43,7 +43,7 @@ static void look_at_keys(const struct bcfmt_geometry *geo, const struct bcfmt_no
 {
 	struct bcfmt_node_iter it = bcfmt_node_iter_init(node);
 	struct bcfmt_key key;
-	uint32_t of_nodes = 0, of_size = 0, all = 0;
+	uint32_t of_nodes = 0, of_size = 0, dirty = 0, all = 0;
 
 	while (bcfmt_node_iter_next(&it, &key)) {
 		struct bcfmt_pos start = bcfmt_key_start(&key), end = bcfmt_key_end(&key);
@@ -53,7 +53,7 @@ static void look_at_keys(const struct bcfmt_geometry *geo, const struct bcfmt_no
 		all++;
 		of_nodes += is_node_key(geo, &key);
 		of_size += bcfmt_key_sectors(&key) == geo->node_sectors;
-		out->has_dirty |= bcfmt_key_is_dirty(&key);
+		dirty += bcfmt_key_is_dirty(&key);
 		if (bcfmt_key_is_zero_pos(&key) || bcfmt_key_fault_extent(geo, &key))
 			continue;
 		if (!out->keys || bcfmt_pos_cmp(start, out->first) < 0)
@@ -63,7 +63,8 @@ static void look_at_keys(const struct bcfmt_geometry *geo, const struct bcfmt_no
 		out->keys++;
 	}
 	/* One key may be damaged in an interior node, and look like a node's in a leaf. */
-	out->level = of_nodes < all - of_nodes ? 0 : FOUND_LEVEL_UNKNOWN;
+	out->level = of_nodes < all - of_nodes || dirty > all / 2 ? 0 : FOUND_LEVEL_UNKNOWN;
+	out->has_dirty = dirty > 0;
 	out->is_like_interior = of_size >= all - of_size;
 }
 

@@ -37,7 +37,8 @@ static bool is_same(const struct bcfmt_uuid_entry *a, const struct bcfmt_uuid_en
 static bool has_twin(const struct bcfmt_set *set, uint32_t slot)
 {
 	for (uint32_t i = 0; i < set->n_uuids; i++)
-		if (i != slot && is_live(&set->uuids[i]) && is_same(&set->uuids[i], &set->uuids[slot]))
+		if (i != slot && is_live(&set->uuids[i]) &&
+		    is_same(&set->uuids[i], &set->uuids[slot]))
 			return true;
 	return false;
 }
@@ -71,8 +72,7 @@ static bool is_suspect(const struct bcfmt_set *set)
 static bool is_table(const struct bcfmt_set *set, uint64_t ptr,
 		     const struct bcfmt_uuid_entry *entries)
 {
-	bool is_proved = (set->has_all_prios || set->has_older_prios) &&
-			 !bcfmt_set_stale(set, ptr);
+	bool is_proved = (set->has_all_prios || set->has_older_prios) && !bcfmt_set_stale(set, ptr);
 	uint32_t n_live = 0;
 
 	for (uint32_t i = 0; i < set->n_uuids; i++) {
@@ -108,13 +108,27 @@ static bool is_spoilt(const struct bcfmt_uuid_entry *entry, const struct bcfmt_u
 	return is_live(entry) && is_live(older) && is_same(entry, older) && uuid_implausible(entry);
 }
 
+/*
+ * The device itself says that this set has newer data for it. One that does not may have been
+ * attached anew since: then its old slot is not its own any more, and what is dirty there is old.
+ */
+static bool is_confirmed(const struct bcfmt_member *member)
+{
+	return member && bcfmt_super_bdev_state(&member->super) == BCFMT_BDEV_DIRTY;
+}
+
 static uint32_t take_slots(struct bcfmt_set *set, const struct bcfmt_uuid_entry *older)
 {
 	uint32_t n = 0;
 
 	for (uint32_t i = 0; i < set->n_uuids; i++) {
+		const struct bcfmt_member *member = bcfmt_set_backing(set, older[i].uuid);
+
 		if (!is_lost(set, i, &older[i]) && !is_spoilt(&set->uuids[i], &older[i]))
 			continue;
+		if (member && !is_confirmed(member))
+			continue;
+		set->has_unproved_uuids |= is_live(&older[i]) && !is_confirmed(member);
 		set->uuids[i] = older[i];
 		n++;
 	}
@@ -125,8 +139,8 @@ static bcfmt_err read_older(struct bcfmt_set *set, uint64_t ptr, struct bcfmt_uu
 			    bool *is_one)
 {
 	uint64_t bucket = bcfmt_ptr_bucket(&set->geo, ptr);
-	struct bcfmt_key key = bcfmt_key_make(0, 0, set->geo.meta_bytes / BCFMT_SECTOR_BYTES, false,
-					      true, ptr);
+	struct bcfmt_key key =
+		bcfmt_key_make(0, 0, set->geo.meta_bytes / BCFMT_SECTOR_BYTES, false, true, ptr);
 	struct bcfmt_bad_read bad = { 0 };
 	bcfmt_err err;
 
@@ -155,8 +169,8 @@ bcfmt_err set_load_older_uuids(struct bcfmt_set *set)
 	older = calloc(set->n_uuids, sizeof(*older));
 	if (!older)
 		return bcfmt_fail(set->ctx, BCFMT_E_NOMEM, "no memory for an older uuid table");
-	for (size_t i = set->newest_index; !err && !set->n_older_uuids && i-- > begin &&
-					   tried < TABLES_MAX;) {
+	for (size_t i = set->newest_index;
+	     !err && !set->n_older_uuids && i-- > begin && tried < TABLES_MAX;) {
 		bool is_one;
 
 		if (entries[i].uuid_ptr == last)

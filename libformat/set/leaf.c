@@ -16,6 +16,7 @@ void leaf_scratch_clear(struct leaf_scratch *scratch)
 	vec_free(&scratch->heap);
 	vec_free(&scratch->clean);
 	vec_free(&scratch->extents);
+	vec_free(&scratch->strays);
 	vec_free(&scratch->merged);
 	vec_free(&scratch->runs);
 	vec_free(&scratch->wanted);
@@ -70,6 +71,21 @@ bool leaf_piece_of_key(struct leaf_scratch *scratch, const struct bcfmt_geometry
 		.source = source,
 	};
 	return cut_piece(piece, ref->lo, ref->hi);
+}
+
+static bcfmt_err add_strays(struct leaf_scratch *scratch, const struct bcfmt_geometry *geo,
+			    const struct bcfmt_node_ref *ref)
+{
+	for (size_t i = 0; i < scratch->strays.n; i++) {
+		const struct bcfmt_replay_key *stray =
+			VEC_AT(&scratch->strays, struct bcfmt_replay_key, i);
+		struct leaf_piece piece;
+
+		if (leaf_piece_of_key(scratch, geo, ref, &stray->key, BCFMT_FROM_SCAN, &piece) &&
+		    leaf_push_piece(&scratch->pieces, &piece))
+			return BCFMT_E_NOMEM;
+	}
+	return BCFMT_OK;
 }
 
 static bcfmt_err add_bsets(struct leaf_scratch *scratch, const struct bcfmt_geometry *geo,
@@ -357,7 +373,9 @@ bcfmt_err leaf_resolve(struct leaf_scratch *scratch, const struct bcfmt_geometry
 
 	scratch->pieces.n = 0;
 	scratch->extents.n = 0;
-	err = add_bsets(scratch, geo, ref, node);
+	err = add_strays(scratch, geo, ref);
+	if (!err)
+		err = add_bsets(scratch, geo, ref, node);
 	if (!err)
 		err = add_replay(scratch, geo, ref, replay, n_replay, window_seq);
 	if (err)

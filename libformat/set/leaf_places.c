@@ -18,6 +18,11 @@ static int mapping_cmp(const void *a, const void *b)
 	return x->start_sector < y->start_sector ? -1 : x->start_sector > y->start_sector;
 }
 
+static bool is_of_journal(const struct leaf_piece *piece)
+{
+	return piece->source == BCFMT_FROM_REPLAY || piece->source == BCFMT_FROM_HISTORY;
+}
+
 /* Pieces of one place by their start, what the journal has first. */
 static int mapping_start_cmp(const void *a, const void *b)
 {
@@ -29,7 +34,7 @@ static int mapping_start_cmp(const void *a, const void *b)
 		return leaf_mapping(x) < leaf_mapping(y) ? -1 : 1;
 	if (x->start_sector != y->start_sector)
 		return x->start_sector < y->start_sector ? -1 : 1;
-	return (x->source == BCFMT_FROM_TREE) - (y->source == BCFMT_FROM_TREE);
+	return is_of_journal(y) - is_of_journal(x);
 }
 
 /* Joins sorted pieces of one mapping that overlap or touch: a sector is then in one piece only. */
@@ -162,7 +167,7 @@ bool leaf_is_in_journal(struct leaf_scratch *scratch)
 
 		if (!pieces[i].has_data || !pieces[i].is_dirty)
 			continue;
-		if (pieces[i].source != BCFMT_FROM_TREE) {
+		if (is_of_journal(&pieces[i])) {
 			if (!is_same || pieces[i].end_sector > journaled->end_sector)
 				journaled = &pieces[i];
 		} else if (!is_same || journaled->end_sector < pieces[i].end_sector) {

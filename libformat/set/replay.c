@@ -151,28 +151,55 @@ bool replay_has_history(const struct bcfmt_set *set)
 	       begin_of(set, true) < begin_of(set, false);
 }
 
-bcfmt_err replay_load(struct bcfmt_set *set, bool with_history, bool *gen_rose,
-		      struct replay **out)
+bcfmt_err replay_new(struct bcfmt_ctx *ctx, struct replay **out)
 {
 	struct replay *replay = calloc(1, sizeof(*replay));
 	bcfmt_err err;
 
+	*out = NULL;
 	if (!replay)
 		return BCFMT_E_NOMEM;
-	err = runs_new(set->ctx, sizeof(struct bcfmt_replay_key),
-		       max_u64(bcfmt_ctx_max_bytes(set->ctx) / 4, 1u << 20), replay_cmp,
+	err = runs_new(ctx, sizeof(struct bcfmt_replay_key),
+		       max_u64(bcfmt_ctx_max_bytes(ctx) / 4, 1u << 20), replay_cmp,
 		       &replay->runs);
-	if (!err && set->has_newest)
-		err = add_entries(set, replay, begin_of(set, with_history));
-	if (!err)
-		err = runs_sort(replay->runs);
+	if (err)
+		replay_free(replay);
+	else
+		*out = replay;
+	return err;
+}
+
+bcfmt_err replay_add(struct replay *replay, const struct bcfmt_replay_key *key)
+{
+	return runs_add(replay->runs, key, 1);
+}
+
+bcfmt_err replay_finish(struct replay *replay)
+{
+	bcfmt_err err = runs_sort(replay->runs);
+
 	if (!err)
 		err = runs_flatten(replay->runs);
+	replay->n = err ? 0 : runs_count(replay->runs);
+	return err;
+}
+
+bcfmt_err replay_load(struct bcfmt_set *set, bool with_history, bool *gen_rose,
+		      struct replay **out)
+{
+	struct replay *replay;
+	bcfmt_err err = replay_new(set->ctx, &replay);
+
+	if (err)
+		return err;
+	if (set->has_newest)
+		err = add_entries(set, replay, begin_of(set, with_history));
+	if (!err)
+		err = replay_finish(replay);
 	if (err) {
 		replay_free(replay);
 		return err;
 	}
-	replay->n = runs_count(replay->runs);
 	*gen_rose |= replay->gen_rose;
 	*out = replay;
 	return BCFMT_OK;

@@ -80,6 +80,7 @@ struct leaf_scratch {
 	struct vec heap;    /* uint32_t, indexes into pieces */
 	struct vec clean;   /* struct leaf_piece: clean keys of the tree by mapping */
 	struct vec extents; /* struct bcfmt_extent */
+	struct vec strays;  /* struct bcfmt_replay_key: from other leaves, older than all else */
 	struct vec merged;  /* struct leaf_piece, to sort the pieces */
 	struct vec runs;    /* size_t, where sorted pieces begin */
 	struct vec wanted;  /* struct leaf_piece: ranges of dirty keys of the journal */
@@ -147,6 +148,10 @@ bool replay_is_of_new_set(const struct replay *replay);
 bool replay_has_impossible(const struct replay *replay);
 /* In an entry to replay it is not known where keys begin: what it names may be anything. */
 bool replay_is_garbled(const struct replay *replay);
+/* An own collection of keys: new, add, finish. */
+bcfmt_err replay_new(struct bcfmt_ctx *ctx, struct replay **out);
+bcfmt_err replay_add(struct replay *replay, const struct bcfmt_replay_key *key);
+bcfmt_err replay_finish(struct replay *replay);
 void replay_free(struct replay *replay);
 uint64_t replay_count(const struct replay *replay);
 uint64_t replay_spilled_bytes(const struct replay *replay);

@@ -29,6 +29,10 @@ bcfmt_err bcfmt_tree_open(struct bcfmt_set *set, const struct bcfmt_tree_visitor
 	tree = calloc(1, sizeof(*tree));
 	if (!tree)
 		return BCFMT_E_NOMEM;
+	if (pthread_mutex_init(&tree->stray_lock, NULL)) {
+		free(tree);
+		return bcfmt_fail(set->ctx, BCFMT_E_SYSTEM, "no lock to be had");
+	}
 	tree->set = set;
 	/* A set may be walked more than once: nodes and what they lead to are marked anew. */
 	for (uint64_t i = 0; i < set->geo.nbuckets; i++) {
@@ -64,6 +68,8 @@ void bcfmt_tree_free(struct bcfmt_tree *tree)
 	replay_free(tree->history);
 	vec_free(&tree->leaves);
 	vec_free(&tree->regions);
+	replay_free(tree->strays);
+	pthread_mutex_destroy(&tree->stray_lock);
 	free(tree->has_bad);
 	free(tree);
 }
@@ -133,10 +139,12 @@ static bcfmt_err resolve(struct bcfmt_tree *tree, struct worker *worker,
 {
 	const struct bcfmt_replay_key *keys = worker->replay.items;
 	size_t skip = view->uses_history ? found_skip(tree, view->ref, keys, n_old) : n_old;
-	bcfmt_err err = leaf_resolve(&worker->leaf, &tree->set->geo, view->ref, view->node,
-				     keys ? keys + skip : NULL, worker->replay.n - skip,
-				     tree->set->newest.last_seq);
+	bcfmt_err err = strays_take(tree, worker, view);
 
+	if (!err)
+		err = leaf_resolve(&worker->leaf, &tree->set->geo, view->ref, view->node,
+				   keys ? keys + skip : NULL, worker->replay.n - skip,
+				   tree->set->newest.last_seq);
 	if (err)
 		return err;
 	if (view->ref->is_found)
@@ -234,6 +242,8 @@ static bcfmt_err visit_leaf(struct bcfmt_tree *tree, struct worker *worker, size
 			tree->has_bad[index] = view.bad.sectors > 0;
 		view.is_lost_since =
 			tree->has_final_gens && view.bad.sectors && !tree->has_bad[index];
+		if (!err)
+			err = strays_collect(tree, &view, index);
 		if (!err && visitor->node)
 			err = visitor->node(visitor->arg, &view);
 		if (!err && !tree->has_final_gens && raise_from_leaf(set, worker, &view))
@@ -281,8 +291,10 @@ bcfmt_err bcfmt_tree_walk_leaves(struct bcfmt_tree *tree, const struct bcfmt_tre
 		       &walk);
 	free(order);
 	is_first = !tree->has_final_gens;
+	if (!err && is_first)
+		err = strays_finish(tree);
 	tree->has_final_gens |= !err;
-	*again = !err && (walk.gen_rose || (is_first && tree->has_suspect));
+	*again = !err && (walk.gen_rose || (is_first && (tree->has_suspect || tree->strays)));
 	/* What is live is judged anew then. */
 	for (uint64_t i = 0; *again && i < tree->set->geo.nbuckets; i++)
 		tree->set->buckets[i].use &= (uint8_t)~USE_LIVE;

@@ -3,6 +3,8 @@
 #ifndef SET_TREE_IMPL_H
 #define SET_TREE_IMPL_H
 
+#include <pthread.h>
+
 #include "set/set_impl.h"
 
 struct bcfmt_tree {
@@ -14,6 +16,8 @@ struct bcfmt_tree {
 	size_t n_interior;
 	bool has_final_gens;   /* all leaves were read once */
 	int has_suspect; /* atomic: a leaf seems to lack its end */
+	pthread_mutex_t stray_lock;
+	struct replay *strays; /* keys outside of their leaves, see found_strays.c; NULL: none */
 	struct vec regions; /* struct bcfmt_span: where the interior nodes do not tell all */
 	bool is_cut_off;    /* interior nodes point beyond the last bucket */
 	int knows_all;      /* atomic, enum: see leaf_doubt.c */

@@ -138,6 +138,8 @@ static void expect_home(struct bcfmt_dev *const disks[N_DISKS], const char *name
 	state = bcfmt_super_bdev_state(&set->backing[0].super);
 	cr_assert_eq(state, is_detach ? BCFMT_BDEV_NONE : BCFMT_BDEV_CLEAN, "%s: state %u", name,
 		     state);
+	cr_assert_eq(bcfmt_uuid_state(&set->uuids[0]),
+		     is_detach ? BCFMT_UUID_DETACHED : BCFMT_UUID_LIVE, "%s", name);
 	bcfmt_verdict_clear(&verdict);
 	bcfmt_report_free(report);
 	bcfmt_set_free(set);

@@ -16,6 +16,9 @@ static struct bcfmt_home *home;
 static struct bcfmt_home_left left[LEFT_MAX];
 static size_t n_left;
 static struct bcfmt_writeback_sums sums;
+/* Whether these are home is asked after a run. */
+static struct bcfmt_extent asked[2];
+static bool is_home[2];
 
 static bcfmt_err note_left(void *arg, const struct bcfmt_home_left *one)
 {
@@ -93,6 +96,8 @@ static bcfmt_err run(size_t device, struct bcfmt_writeback_params *params)
 	err = bcfmt_writeback_run(kit.set, &home->devices[device], params, done);
 	sums = *bcfmt_home_done_sums(done);
 	cr_expect_eq(bcfmt_home_done_is_whole(done), !err && !n_left);
+	for (size_t i = 0; i < 2; i++)
+		is_home[i] = bcfmt_home_done_has(done, &asked[i]);
 	bcfmt_home_done_free(done);
 	return err;
 }
@@ -241,7 +246,11 @@ Test(writeback, unreadable_sectors_are_told_and_the_rest_comes_home)
 	devs[0] = kit.dev;
 	devs[1] = kit.backing[0];
 	cr_assert_eq(bcfmt_set_open(kit.ctx, devs, 2, NULL, &kit.set), BCFMT_OK);
+	asked[0] = (struct bcfmt_extent){ .start_sector = 100, .end_sector = 116 };
+	asked[1] = (struct bcfmt_extent){ .start_sector = 116, .end_sector = 124 };
 	cr_assert_eq(run(0, &params), BCFMT_OK);
+	cr_expect_not(is_home[0]);
+	cr_expect(is_home[1]);
 	expect_home(kit.backing[0], 100, 103, 5, 0);
 	expect_untouched(kit.backing[0], 103, 105);
 	expect_home(kit.backing[0], 105, 109, 5, 5);
