@@ -374,6 +374,12 @@ static int work(struct repair *repair)
 	const struct fsck_options *options = repair->options;
 	int bits = rehearse(repair), closing;
 
+	if (repair->is_done)
+		bits |= repair_told(repair,
+				    lost_take_named(bcfmt_repair_set_after(repair->run),
+						    bcfmt_repair_verdict(repair->run),
+						    &repair->lost),
+				    "what is lost is not all known");
 	/* A cache that cannot be repaired, or written at all, is a reason to bring its data home. */
 	if (options->is_writeback && !(bits & (FSCK_USAGE | FSCK_CANCELLED)) &&
 	    !repair->is_undo_failed && !(options->copy_to && is_ended(bits)))
