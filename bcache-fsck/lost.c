@@ -97,6 +97,21 @@ bcfmt_err lost_take(struct bcfmt_ctx *ctx, const struct bcfmt_set *set,
 	return err;
 }
 
+bcfmt_err lost_take_named(const struct bcfmt_set *after, const struct bcfmt_verdict *before,
+			  struct lost *lost)
+{
+	struct bcfmt_home *home;
+	bcfmt_err err = lost->is_known ? bcfmt_home_new(after, NULL, 0, false, &home) : BCFMT_OK;
+
+	if (err || !lost->is_known)
+		return err;
+	for (size_t i = 0; !err && i < home->n_devices && i < lost->n; i++)
+		for (size_t k = 0; !err && k < home->devices[i].n_inodes; k++)
+			err = take_inode(&lost->volumes[i], before, home->devices[i].inodes[k]);
+	bcfmt_home_free(home);
+	return err;
+}
+
 void lost_clear(struct lost *lost)
 {
 	for (size_t i = 0; i < lost->n; i++)

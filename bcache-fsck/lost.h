@@ -27,6 +27,9 @@ struct lost {
 bcfmt_err lost_take(struct bcfmt_ctx *ctx, const struct bcfmt_set *set,
 		    const struct bcfmt_verdict *verdict, const struct bcfmt_home *home,
 		    struct lost *lost);
+/* A repair has named owners of inodes: what the check before it found of these is theirs, too. */
+bcfmt_err lost_take_named(const struct bcfmt_set *after, const struct bcfmt_verdict *before,
+			  struct lost *lost);
 void lost_clear(struct lost *lost);
 /* Ends adding to it; lost_write() does so, too. */
 bcfmt_err lost_finish(struct lost *lost);

@@ -374,6 +374,12 @@ static int work(struct repair *repair)
 	const struct fsck_options *options = repair->options;
 	int bits = rehearse(repair), closing;
 
+	if (repair->is_done)
+		bits |= repair_told(repair,
+				    lost_take_named(bcfmt_repair_set_after(repair->run),
+						    bcfmt_repair_verdict(repair->run),
+						    &repair->lost),
+				    "what is lost is not all known");
 	/* A cache that cannot be repaired, or written at all, is a reason to bring its data home. */
 	if (options->is_writeback && !(bits & (FSCK_USAGE | FSCK_CANCELLED)) &&
 	    !repair->is_undo_failed && !(options->copy_to && is_ended(bits)))
@@ -432,8 +438,10 @@ static int run_checked(struct repair *repair)
 	fsck_print_check(repair->out, repair->options, &found);
 	print_superblocks(repair);
 	fflush(stdout);
+	/* An adoption that cannot be is a fault of the command line. */
 	err = take_lost(repair);
-	bits = err ? repair_told(repair, err, "nothing is written") : work(repair);
+	cli_progress_clear();
+	bits = err ? fsck_told(repair->ctx, err, "nothing is written") : work(repair);
 	bits |= left_bits(repair);
 	if (bcfmt_out_error(repair->out))
 		bits |= FSCK_OPERATIONAL;

@@ -11,6 +11,7 @@
 #include "base/checked.h"
 #include "check/check_impl.h"
 #include "check/predict.h"
+#include "set/bounds.h"
 #include "set/plain.h"
 
 struct leaf_check {
@@ -62,26 +63,9 @@ static void flush_sum(struct leaf_check *lc)
 /* D2: where the device that the inode means is known. */
 static void take_inode(struct leaf_check *lc, uint32_t inode)
 {
-	const struct bcfmt_set *set = lc->ck->set;
-	const struct bcfmt_uuid_entry *entry;
-	const struct bcfmt_member *member;
-
 	flush_sum(lc);
 	lc->inode = inode;
-	lc->begin_sector = 0;
-	lc->end_sector = UINT64_MAX;
-	if (inode >= set->n_uuids)
-		return;
-	entry = &set->uuids[inode];
-	if (bcfmt_uuid_state(entry) != BCFMT_UUID_LIVE)
-		return;
-	member = bcfmt_set_backing(set, entry->uuid);
-	if (entry->flags & BCFMT_UUID_FLASH_ONLY) {
-		lc->end_sector = entry->sectors;
-	} else if (member) {
-		lc->begin_sector = member->super.data_offset_sectors;
-		lc->end_sector = bcfmt_dev_bytes(member->dev) / BCFMT_SECTOR_BYTES;
-	}
+	set_inode_bounds(lc->ck->set, inode, &lc->begin_sector, &lc->end_sector);
 }
 
 static const struct bcfmt_where *where_of(struct leaf_check *lc, const struct bcfmt_extent *extent)

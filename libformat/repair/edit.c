@@ -6,26 +6,7 @@
 
 #include "base/checked.h"
 #include "repair/repair_impl.h"
-
-/* Sectors that the owner of an inode has, as far as it is known. */
-static void bounds_of(const struct bcfmt_set *set, uint32_t inode, uint64_t *begin, uint64_t *end)
-{
-	const struct bcfmt_uuid_entry *entry;
-	const struct bcfmt_member *member;
-
-	*begin = 0;
-	*end = UINT64_MAX;
-	if (inode >= set->n_uuids || bcfmt_uuid_state(&set->uuids[inode]) != BCFMT_UUID_LIVE)
-		return;
-	entry = &set->uuids[inode];
-	member = bcfmt_set_backing(set, entry->uuid);
-	if (entry->flags & BCFMT_UUID_FLASH_ONLY) {
-		*end = entry->sectors;
-	} else if (member) {
-		*begin = member->super.data_offset_sectors;
-		*end = bcfmt_dev_bytes(member->dev) / BCFMT_SECTOR_BYTES;
-	}
-}
+#include "set/bounds.h"
 
 /* Cuts what lies outside; false when nothing is left. */
 static bool cut_to(struct bcfmt_extent *extent, uint64_t begin, uint64_t end, bool is_begin_cut,
@@ -92,7 +73,7 @@ enum edit plan_edit(void *arg, struct bcfmt_extent *extent, bool *is_changed)
 		is_dropped = plan_is_agreed(repair, BCFMT_P_EXTENT_IN_METADATA);
 	if (!is_dropped && plan_is_agreed(repair, BCFMT_P_BACKING_DIFFERS))
 		is_dropped = differs(set, extent);
-	bounds_of(set, extent->inode, &begin, &end);
+	set_inode_bounds(set, extent->inode, &begin, &end);
 	if (!is_dropped)
 		is_dropped =
 			!cut_to(extent, begin, end,

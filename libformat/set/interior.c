@@ -249,7 +249,9 @@ static bcfmt_err descend(struct level *level, struct worker *worker, size_t inde
 		err = ref_read(level->tree->set, worker, ref, &view);
 		if (!err)
 			err = ref_count(worker, &view);
-		if (!err && (view.node->fault || view.bad.sectors || view.is_overrun))
+		/* A part of a node does not show that it is one. */
+		if (!err && (view.node->fault || view.bad.sectors || view.is_overrun ||
+			     ref->sectors < level->tree->set->geo.node_sectors))
 			err = tree_add_region(level->tree, ref->lo, ref->hi);
 		if (!err && view.bad.sectors && !level->has_bad[index] && visitor->node)
 			err = visitor->node(visitor->arg, &view);

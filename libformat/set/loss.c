@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "base/checked.h"
-#include "set/set_impl.h"
+#include "set/tree_impl.h"
 
 #define RUNS_BYTES_MIN (1u << 20)
 
@@ -171,6 +171,9 @@ bcfmt_err bcfmt_losses_tree(struct bcfmt_losses *losses, const struct bcfmt_tree
 		err = add(losses, losses->lasting, BCFMT_LOSS_NODE, lo, hi);
 	}
 	losses->children.n = 0;
+	if (!err && replay_is_garbled(tree->replay))
+		err = add(losses, losses->lasting, BCFMT_LOSS_JOURNAL, (struct bcfmt_pos){ 0, 0 },
+			  bcfmt_pos_max());
 	return err;
 }
 
@@ -259,7 +262,8 @@ bcfmt_err bcfmt_losses_journal(struct bcfmt_losses *losses, const struct bcfmt_s
 			break;
 		expected = seq + 1;
 	}
-	if (expected > set->newest.seq)
+	/* A window that begins behind the newest entry cannot be: where it began is not known. */
+	if (expected > set->newest.seq && set->newest.last_seq <= set->newest.seq)
 		return BCFMT_OK;
 	return add(losses, losses->lasting, BCFMT_LOSS_JOURNAL, (struct bcfmt_pos){ 0, 0 },
 		   bcfmt_pos_max());

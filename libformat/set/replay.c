@@ -18,6 +18,7 @@ struct replay {
 	uint64_t first_seq;
 	bool is_of_new_set;
 	bool has_impossible; /* keys were left out that should have been taken */
+	bool is_garbled; /* in an entry to replay it is not known where keys begin */
 	bool gen_rose;
 };
 
@@ -48,6 +49,7 @@ static bcfmt_err add_entry(struct bcfmt_set *set, struct replay *replay,
 	struct bcfmt_key_iter it = bcfmt_key_iter_init(jset->keys, jset->keys_field);
 	struct bcfmt_replay_key record;
 	bcfmt_err err = BCFMT_OK;
+	bool is_garbled = false;
 
 	memset(&record, 0, sizeof(record));
 	while (!err && bcfmt_key_iter_next(&it, &record.key)) {
@@ -56,12 +58,17 @@ static bcfmt_err add_entry(struct bcfmt_set *set, struct replay *replay,
 			replay->has_impossible |= bcfmt_key_sectors(&record.key) != 0;
 			continue;
 		}
+		/* No set of one member has such a key: its words are those of the keys behind it. */
+		is_garbled |= bcfmt_key_ptr_count(&record.key) >
+			      max_u64(1, set->cache.super.nr_in_set);
 		if (set_raise_gen_by_extent(set, &record.key))
 			replay->gen_rose = true;
 		record.seq = jset->seq;
 		record.word = it.word;
 		err = runs_add(replay->runs, &record, 1);
 	}
+	is_garbled |= it.is_overrun;
+	replay->is_garbled |= is_garbled && jset->seq >= set->newest.last_seq;
 	return err;
 }
 
@@ -219,6 +226,11 @@ bool replay_is_of_new_set(const struct replay *replay)
 bool replay_has_impossible(const struct replay *replay)
 {
 	return replay->has_impossible;
+}
+
+bool replay_is_garbled(const struct replay *replay)
+{
+	return replay->is_garbled;
 }
 
 uint64_t replay_count(const struct replay *replay)

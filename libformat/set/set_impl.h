@@ -146,6 +146,8 @@ bool replay_is_whole(const struct replay *replay);
 bool replay_is_of_new_set(const struct replay *replay);
 /* Keys were left out because they cannot be: what they cover is not the last word. */
 bool replay_has_impossible(const struct replay *replay);
+/* In an entry to replay it is not known where keys begin: what it names may be anything. */
+bool replay_is_garbled(const struct replay *replay);
 /* An own collection of keys: new, add, finish. */
 bcfmt_err replay_new(struct bcfmt_ctx *ctx, struct replay **out);
 bcfmt_err replay_add(struct replay *replay, const struct bcfmt_replay_key *key);

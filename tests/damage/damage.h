@@ -51,6 +51,15 @@ struct wound {
 	uint64_t at_bytes;
 	uint64_t len_bytes;
 };
+/* Sectors [start, end) of an inode, counted as keys do. */
+struct missed_range {
+	uint32_t inode;
+	uint64_t start;
+	uint64_t end;
+};
+struct missed {
+	struct vec ranges; /* struct missed_range */
+};
 struct inflicted {
 	struct vec wounds; /* struct wound; vec_free() */
 	struct change change; /* when the damage is a single field, else thing is NULL */
@@ -61,8 +70,12 @@ struct inflicted {
  */
 bool damage_inflict(struct recipe_build *build, const struct names *names,
 		    const struct damage *damage, struct inflicted *out);
-/* Why nothing on the devices could tell; NULL when something should. The image is whole again. */
-const char *damage_excuse(struct recipe_build *build, const struct inflicted *inflicted);
+/*
+ * Why nothing on the devices could tell; NULL when something should. The image is whole again.
+ * missed: sectors that have to be excused.
+ */
+const char *damage_excuse(struct recipe_build *build, const struct inflicted *inflicted,
+			  const struct missed *missed);
 
 /* ---- sink.c: exports are compared with the truth instead of being written ---- */
 
@@ -106,11 +119,13 @@ struct ran run_program(int (*program)(int, char **), const char *const *argv,
 /* ---- told.c: what a run said ---- */
 
 #define SLUGS_MAX 64u
+#define SAFE_MAX 16u
 struct told {
 	char problems[SLUGS_MAX][40]; /* worse than a note, of the check before a repair; sorted */
 	size_t n_problems;
 	char reason[200]; /* why nothing, or not all, is repaired; "": nothing says it */
-	uint64_t safe_inodes; /* a bit for each that may run without the cache */
+	char safe[SAFE_MAX][BCFMT_UUID_TEXT_BYTES]; /* devices that may run without the cache */
+	size_t n_safe;
 };
 /* out and err: files of a run. False: is no JSON. */
 bool told_load(const char *out, const char *err, struct told *told);

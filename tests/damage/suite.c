@@ -53,6 +53,7 @@ struct pair {
 	struct suite *suite;
 	const struct damage *damage;
 	struct inflicted inflicted;
+	struct missed missed;
 	struct ran first;
 	struct told told;
 	bool is_written; /* by the first run */
@@ -313,6 +314,14 @@ static void run_second(struct pair *pair, bool has_roles)
 		fail(pair, "the second run finds %s", extra);
 }
 
+static bool is_called_safe(const struct told *told, const char *uuid)
+{
+	for (size_t i = 0; i < told->n_safe; i++)
+		if (!strcmp(told->safe[i], uuid))
+			return true;
+	return false;
+}
+
 /* Nothing of a device may be newer on a cache that it is said not to need. */
 static void check_safe(struct pair *pair, const struct volume *volume)
 {
@@ -321,7 +330,7 @@ static void check_safe(struct pair *pair, const struct volume *volume)
 	uint8_t *buf = malloc(CHUNK_BYTES);
 	uint64_t bad = 0;
 
-	if (!volume->device || !(pair->told.safe_inodes >> volume->inode & 1))
+	if (!volume->device || !is_called_safe(&pair->told, volume->uuid))
 		goto end;
 	for (uint64_t at = 0; buf && at < volume->bytes; at += CHUNK_BYTES) {
 		uint64_t bytes = min_u64(CHUNK_BYTES, volume->bytes - at);
@@ -339,6 +348,25 @@ static void check_safe(struct pair *pair, const struct volume *volume)
 		     volume->inode, (unsigned long long)bad);
 end:
 	free(buf);
+}
+
+/* Keys count from the start of the backing device. */
+static void miss(struct pair *pair, const struct volume *volume, uint64_t sector)
+{
+	uint64_t offset_bytes =
+		volume->device ? pair->suite->base[volume->device].bytes - volume->bytes : 0;
+	uint64_t start = sector + offset_bytes / BCFMT_SECTOR_BYTES;
+	struct missed_range *last =
+		VEC_AT(&pair->missed.ranges, struct missed_range, pair->missed.ranges.n);
+
+	if (pair->missed.ranges.n && last[-1].inode == volume->inode && last[-1].end == start) {
+		last[-1].end++;
+		return;
+	}
+	last = vec_push(&pair->missed.ranges, sizeof(*last));
+	if (!last)
+		die("missed sectors");
+	*last = (struct missed_range){ volume->inode, start, start + 1 };
 }
 
 static void judge_volume(struct pair *pair, const struct volume *volume)
@@ -365,6 +393,8 @@ static void judge_volume(struct pair *pair, const struct volume *volume)
 		pair->right += marks[s] && state == SECTOR_RIGHT;
 		silent += !marks[s] && state == SECTOR_OLD;
 		wrong += !marks[s] && state == SECTOR_WRONG;
+		if (!marks[s] && state != SECTOR_RIGHT)
+			miss(pair, volume, s);
 	}
 	pair->silent += silent;
 	pair->wrong += wrong;
@@ -413,10 +443,13 @@ static void judge_pair(struct pair *pair)
 		fail(pair, "the first run exits with %d, and %llu sectors have changed",
 		     pair->first.status, (unsigned long long)strange);
 	if (pair->silent || pair->wrong) {
-		pair->excuse = damage_excuse(&suite->build, &pair->inflicted);
+		pair->excuse = damage_excuse(&suite->build, &pair->inflicted, &pair->missed);
 		if (!pair->excuse)
-			fail(pair, "%llu sectors lost silently, %llu wrong",
-			     (unsigned long long)pair->silent, (unsigned long long)pair->wrong);
+			fail(pair, "%llu sectors lost silently, %llu wrong, from inode %u sector %llu on",
+			     (unsigned long long)pair->silent, (unsigned long long)pair->wrong,
+			     VEC_AT(&pair->missed.ranges, struct missed_range, 0)->inode,
+			     (unsigned long long)VEC_AT(&pair->missed.ranges, struct missed_range,
+							0)->start);
 	}
 	printf("pair %s %s %s %llu %llu %llu %llu %llu\n", pair->damage->name, image, outcome(pair),
 	       (unsigned long long)pair->lost, (unsigned long long)pair->doubtful,
@@ -447,6 +480,7 @@ static void try_damage(struct suite *suite, const struct damage *damage)
 		restore(suite, &pair.inflicted.wounds);
 	}
 	vec_free(&pair.inflicted.wounds);
+	vec_free(&pair.missed.ranges);
 }
 
 /* ---- the beginning ---- */

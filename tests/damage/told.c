@@ -40,7 +40,6 @@ static void take_reason(struct told *told, const char *what, const char *why)
 static void take_row(struct told *told, const json_t *row)
 {
 	const char *kind = text_of(row, "kind");
-	json_int_t inode = json_integer_value(json_object_get(row, "inode"));
 
 	if (!strcmp(kind, "finding") && strcmp(text_of(row, "severity"), "note") != 0) {
 		add_problem(told, text_of(row, "slug"));
@@ -50,9 +49,10 @@ static void take_row(struct told *told, const json_t *row)
 	} else if (!strcmp(kind, "plan")) {
 		if (*text_of(row, "why"))
 			take_reason(told, text_of(row, "slug"), text_of(row, "why"));
-	} else if (!strcmp(kind, "verdict_device") && inode >= 0 && inode < 64 &&
+	} else if (!strcmp(kind, "verdict_device") && told->n_safe < SAFE_MAX &&
 		   json_is_true(json_object_get(row, "safe_without_cache"))) {
-		told->safe_inodes |= 1ull << inode;
+		snprintf(told->safe[told->n_safe++], sizeof(told->safe[0]), "%s",
+			 text_of(row, "uuid"));
 	}
 }
 
@@ -74,9 +74,10 @@ bool told_load(const char *out, const char *err, struct told *told)
 	if (file)
 		fclose(file);
 	file = fopen(err, "re");
-	if (file && getline(&line, &room, file) > 0) {
+	while (file && getline(&line, &room, file) > 0) {
 		line[strcspn(line, "\n")] = 0;
-		told->reason[0] = 0;
+		if (strstr(line, "nothing is written"))
+			told->reason[0] = 0;
 		take_reason(told, "message", line);
 	}
 	if (file)
