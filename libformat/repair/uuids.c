@@ -19,17 +19,16 @@ static bool is_live(const struct bcfmt_uuid_entry *entry)
 	return bcfmt_uuid_state(entry) == BCFMT_UUID_LIVE;
 }
 
-/* Never used again by a kernel, so that keys which are left harm nobody. */
-static void detach(struct bcfmt_uuid_entry *entry, const struct inode_use *use)
+/*
+ * Never used again by a kernel, so that keys which are left harm nobody; and no slot that was taken
+ * once is ever empty again.
+ */
+static void detach(struct bcfmt_uuid_entry *entry)
 {
 	uint32_t first_reg = entry->first_reg, last_reg = entry->last_reg;
 
-	memset(entry, 0, sizeof(*entry));
-	if (!is_used(use))
-		return;
+	*entry = (struct bcfmt_uuid_entry){ .first_reg = first_reg, .last_reg = last_reg };
 	memcpy(entry->uuid, bcfmt_uuid_invalid(), BCFMT_UUID_BYTES);
-	entry->first_reg = first_reg;
-	entry->last_reg = last_reg;
 }
 
 /* A volume without a size ends with its last extent; without any it holds nothing. */
@@ -41,7 +40,7 @@ static void mend_volume(const struct bcfmt_set *set, struct bcfmt_uuid_entry *en
 	else if (use->end_sector)
 		entry->sectors = use->end_sector;
 	else
-		memset(entry, 0, sizeof(*entry));
+		detach(entry);
 }
 
 /* Data of volumes is always dirty; clean data is a copy of what a backing device has. */
@@ -51,7 +50,7 @@ static void mend_entry(const struct bcfmt_set *set, struct bcfmt_uuid_entry *ent
 	bool has_device = bcfmt_set_backing(set, entry->uuid) || use->clean_sectors;
 
 	if (!is_used(use) && !has_device) {
-		memset(entry, 0, sizeof(*entry));
+		detach(entry);
 		return;
 	}
 	if (has_device) {
@@ -75,9 +74,9 @@ static void mend_pair(struct bcfmt_uuid_entry *entries, const struct inode_use *
 	if (use[first].dirty_sectors && use[second].dirty_sectors)
 		return;
 	if (use[second].dirty_sectors)
-		detach(&entries[first], &use[first]);
+		detach(&entries[first]);
 	else
-		detach(&entries[second], &use[second]);
+		detach(&entries[second]);
 }
 
 static void mend_duplicates(uint32_t n, struct bcfmt_uuid_entry *entries,

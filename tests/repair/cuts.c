@@ -393,7 +393,9 @@ int main(int argc, char **argv)
 	if (bcfmt_recording_new(run.ctx, &recording))
 		die(&run, "cannot record");
 	first = record(&run, recording);
-	cut_everywhere(&run, first, bcfmt_recording_entries(recording));
+	/* Where nothing can be repaired there is nothing to cut. */
+	if (run.n_writes)
+		cut_everywhere(&run, first, bcfmt_recording_entries(recording));
 	printf("%" PRIu64 " cuts of %zu writes, %" PRIu64 " undone\n", run.cuts, run.n_writes,
 	       run.undone);
 	printf("%" PRIu64 " passed, %u failed\n", run.cuts - run.failures, run.failures);
@@ -408,5 +410,5 @@ int main(int argc, char **argv)
 	bcfmt_recording_free(recording);
 	bcfmt_ctx_free(run.ctx);
 	free(run.writes);
-	return run.failures || !run.cuts;
+	return run.failures || (run.n_writes && !run.cuts);
 }
