@@ -13,7 +13,7 @@
 ## make check-damage     every damage of a list done to real caches, repaired, compared sector by sector
 ## make check-kernel     real kernels in QEMU register what we made, and damage as foretold
 ## make check-NAME       one ring: floors symbols man tools unit cases repairs generated transcripts
-##                       images image-sample super repair-super make bad-input crash-sample
+##                       images image-sample super repair-super make found bad-input crash-sample
 ##                       repair-cuts-sample faults-sample fields-sample
 ##                       damage-sample fuzz install
 ## make fuzz             libFuzzer with clang, TIME=300 seconds a target, JOBS=1 at once,
@@ -265,7 +265,7 @@ $(fuzzers): %: %.o $(fuzz_ar)
 # Each ring ends with "NAME: N passed, N failed"; check adds them up.
 rings := check-floors check-symbols check-man check-tools check-unit check-cases check-repairs \
          check-generated check-transcripts check-images check-image-sample check-super \
-         check-repair-super check-make check-bad-input check-crash-sample \
+         check-repair-super check-make check-found check-bad-input check-crash-sample \
          check-repair-cuts-sample check-faults-sample check-fields-sample check-fuzz \
          check-install
 ring   = $(q)B='$(B)' tests/tools/ring $@
@@ -357,6 +357,8 @@ check-crash: programs $(crash_log)
 	$(ring) tests/tools/check-crash $(crash_log)
 check-crash-sample: programs $(crash_log)
 	$(ring) tests/tools/check-crash $(crash_log) --step 23 --rounds 2
+check-found: programs $(tools)
+	$(ring) tests/tools/check-found
 check-bad-input: programs $(tools)
 	$(ring) tests/tools/check-bad-input
 check-fields: programs $(field_sweep)

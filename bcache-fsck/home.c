@@ -31,7 +31,8 @@ static int make_home(struct repair *repair, struct bcfmt_home **home)
 	bcfmt_err err = bcfmt_home_new(bcfmt_repair_set(repair->run), options->adoptions,
 				       options->n_adoptions, options->is_adopt_auto, home);
 
-	return repair_told(repair, err, "nothing is adopted");
+	cli_progress_clear();
+	return fsck_told(repair->ctx, err, "nothing is adopted");
 }
 
 /* After the set was opened anew older tables may be gone: what they proved is said again. */

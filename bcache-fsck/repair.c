@@ -438,8 +438,10 @@ static int run_checked(struct repair *repair)
 	fsck_print_check(repair->out, repair->options, &found);
 	print_superblocks(repair);
 	fflush(stdout);
+	/* An adoption that cannot be is a fault of the command line. */
 	err = take_lost(repair);
-	bits = err ? repair_told(repair, err, "nothing is written") : work(repair);
+	cli_progress_clear();
+	bits = err ? fsck_told(repair->ctx, err, "nothing is written") : work(repair);
 	bits |= left_bits(repair);
 	if (bcfmt_out_error(repair->out))
 		bits |= FSCK_OPERATIONAL;

@@ -20,6 +20,7 @@ struct repair_member {
 	struct bcfmt_dev *dev; /* borrowed */
 	struct bcfmt_dev *phase[BCFMT_REPAIR_PHASES];
 	struct super_proposal *proposal; /* of a superblock that is bad, else NULL */
+	struct bcfmt_super stored;	 /* with a proposal: the superblock as it is */
 };
 
 /* An entry that was added to the journal to make room. */

@@ -90,8 +90,51 @@ static bcfmt_err check_as_they_are(struct bcfmt_repair_run *repair)
 	return err;
 }
 
+/* A size that a superblock says, and the one that is proposed. */
+struct contradiction {
+	const char *field;
+	uint64_t stored, found;
+};
+#define CONTRADICTIONS 5u
+
+/* Those that differ, into out; their number. */
+static size_t contradictions(const struct bcfmt_super *stored, const struct bcfmt_super *found,
+			     struct contradiction out[CONTRADICTIONS])
+{
+	const struct contradiction all[CONTRADICTIONS] = {
+		{ "bucket size in sectors", stored->bucket_sectors, found->bucket_sectors },
+		{ "block size in sectors", stored->block_sectors, found->block_sectors },
+		{ "number of buckets", stored->nbuckets_or_data_offset,
+		  found->nbuckets_or_data_offset },
+		{ "first bucket", stored->first_bucket, found->first_bucket },
+		{ "number of journal buckets", stored->keys, found->keys },
+	};
+	size_t n = 0;
+
+	for (size_t i = 0; i < CONTRADICTIONS; i++)
+		if (all[i].stored != all[i].found)
+			out[n++] = all[i];
+	return n;
+}
+
+/* The check of the superblocks as they are tells of this one. */
+static bool is_told(const struct bcfmt_repair_run *repair, size_t i)
+{
+	const struct bcfmt_report *found = repair->report_supers;
+
+	for (size_t k = 0; k < bcfmt_report_count(found); k++) {
+		const struct bcfmt_finding *finding = bcfmt_report_at(found, k);
+
+		if (finding->problem->repair == BCFMT_REPAIR_REWRITE_SUPER &&
+		    finding->where.device == bcfmt_dev_name(repair->tops[i]))
+			return true;
+	}
+	return false;
+}
+
 static bcfmt_err propose(struct bcfmt_repair_run *repair, size_t i, enum bcfmt_role role)
 {
+	struct contradiction differ[CONTRADICTIONS];
 	struct repair_member *member = &repair->members[i];
 	struct bcfmt_dev **partners = calloc(repair->n_members, sizeof(*partners));
 	size_t n = 0;
@@ -110,6 +153,13 @@ static bcfmt_err propose(struct bcfmt_repair_run *repair, size_t i, enum bcfmt_r
 	free(partners);
 	if (err || member->proposal->outcome != SUPER_PROPOSED)
 		return err;
+	super_read(repair->tops[i], &member->stored);
+	/* What cannot be told of, nobody can agree to. */
+	if (!is_told(repair, i) &&
+	    !contradictions(&member->stored, &member->proposal->super, differ)) {
+		member->proposal->outcome = SUPER_SOUND;
+		return BCFMT_OK;
+	}
 	return bcfmt_dev_write(member->phase[PHASE_SUPERS], BCFMT_SUPER_OFFSET_BYTES,
 			       member->proposal->raw, sizeof(member->proposal->raw));
 }
@@ -169,10 +219,35 @@ static bool is_mended(const struct bcfmt_repair_run *repair, const struct bcfmt_
 	       is_proposed(member_named(repair, finding->where.device));
 }
 
+/* Of a superblock that breaks no rule, with which structures are not found that are with another. */
+static bcfmt_err report_contradictions(struct bcfmt_repair_run *repair, size_t i)
+{
+	const struct repair_member *member = &repair->members[i];
+	struct contradiction differ[CONTRADICTIONS];
+	struct bcfmt_where where = BCFMT_WHERE_INIT;
+	size_t n = contradictions(&member->stored, &member->proposal->super, differ);
+	bcfmt_err err = BCFMT_OK;
+
+	where.device = bcfmt_dev_name(repair->tops[i]);
+	where.structure = "super";
+	where.sector = BCFMT_SUPER_OFFSET_BYTES / BCFMT_SECTOR_BYTES;
+	for (size_t k = 0; !err && k < n; k++)
+		err = bcfmt_report_add(
+			repair->report, BCFMT_P_SUPER_CONTRADICTED, &where, 3,
+			(const struct bcfmt_arg[]){ BCFMT_TEXT("field", differ[k].field),
+						    BCFMT_U64("stored", differ[k].stored),
+						    BCFMT_U64("found", differ[k].found) });
+	return err;
+}
+
 bcfmt_err supers_report(struct bcfmt_repair_run *repair)
 {
 	const struct bcfmt_report *found = repair->report_supers;
 	bcfmt_err err = BCFMT_OK;
+
+	for (size_t i = 0; !err && i < repair->n_members; i++)
+		if (is_proposed(&repair->members[i]) && !is_told(repair, i))
+			err = report_contradictions(repair, i);
 
 	for (size_t i = 0; !err && found && i < bcfmt_report_count(found); i++) {
 		const struct bcfmt_finding *finding = bcfmt_report_at(found, i);

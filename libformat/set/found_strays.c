@@ -54,9 +54,23 @@ bcfmt_err strays_finish(struct bcfmt_tree *tree)
 bcfmt_err strays_take(struct bcfmt_tree *tree, struct worker *worker,
 		      const struct bcfmt_node_view *view)
 {
+	const struct replay *replay = tree->history ? tree->history : tree->replay;
+	struct bcfmt_replay_key *stray;
+	size_t n = 0;
+	bcfmt_err err;
+
 	worker->leaf.strays.n = 0;
-	/* They are complete when all leaves were read once. */
-	if (!tree->strays || !tree->has_final_gens || !view->uses_history)
+	/* They are complete when all leaves were read once. A whole journal knows better. */
+	if (!tree->strays || !tree->has_final_gens || !view->uses_history ||
+	    replay_is_whole(replay))
 		return BCFMT_OK;
-	return replay_slice(tree->strays, view->ref->lo, view->ref->hi, &worker->leaf.strays);
+	err = replay_slice(tree->strays, view->ref->lo, view->ref->hi, &worker->leaf.strays);
+	/* One that is stale tells nothing: what replaced it may lie anywhere. */
+	stray = worker->leaf.strays.items;
+	for (size_t i = 0; !err && i < worker->leaf.strays.n; i++)
+		if (!bcfmt_key_has_data(&stray[i].key) ||
+		    !bcfmt_set_stale(tree->set, stray[i].key.ptr))
+			stray[n++] = stray[i];
+	worker->leaf.strays.n = n;
+	return err;
 }
