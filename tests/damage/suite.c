@@ -382,6 +382,10 @@ static void judge_volume(struct pair *pair, const struct volume *volume)
 	told_map(path, pair->suite->marks, volume->bytes / BCFMT_SECTOR_BYTES);
 	check_safe(pair, volume);
 	if (!volume->exported->is_whole || volume->exported->is_other_size) {
+		/* A device that the cache does not know any more, and need not: it is the volume. */
+		if (!volume->exported->is_whole && volume->device &&
+		    is_called_safe(&pair->told, volume->uuid))
+			return;
 		if (!(pair->first.status & (4 | 8 | 16)))
 			fail(pair, "inode %u is %s", volume->inode,
 			     volume->exported->is_whole ? "of another size" : "not exported");
