@@ -5,6 +5,7 @@
  * the nodes are read again, one by one: no more keys than those of one node are ever held. Every
  * bucket is taken as a node once at most, so that no loop of pointers keeps the walk going.
  */
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -21,9 +22,11 @@ struct level {
 	const struct bcfmt_tree_visitor *visitor;
 	struct bcfmt_node_ref *refs;
 	size_t n_refs;
-	bool *has_bad;	  /* per ref: sectors of it could not be read */
-	struct vec keys;  /* struct child_key, of one node */
-	struct vec below; /* struct bcfmt_node_ref of the next level */
+	bool *has_bad;	 /* per ref: sectors of it could not be read */
+	struct vec keys; /* struct child_key, of one node */
+	pthread_mutex_t lock;
+	struct vec traces; /* uint64_t, buckets of freed nodes; sorted once all nodes were read */
+	struct vec below;  /* struct bcfmt_node_ref of the next level */
 };
 
 bcfmt_err ref_read(struct bcfmt_set *set, struct worker *worker, const struct bcfmt_node_ref *ref,
@@ -52,6 +55,36 @@ static void raise_gens(struct bcfmt_set *set, const struct bcfmt_node *node)
 	while (bcfmt_node_iter_next(&it, &key))
 		if (bcfmt_key_sectors(&key) && bcfmt_key_ptr_count(&key))
 			set_raise_gen(set, key.ptr);
+}
+
+/* Which nodes were freed, by what a node of the level above theirs says. */
+static bcfmt_err collect_traces(struct level *level, const struct bcfmt_node *node)
+{
+	struct bcfmt_node_iter it = bcfmt_node_iter_init(node);
+	struct bcfmt_key key;
+	bcfmt_err err = BCFMT_OK;
+
+	while (!err && bcfmt_node_iter_next(&it, &key)) {
+		uint64_t *trace;
+
+		if (!bcfmt_key_is_zero_pos(&key) || !bcfmt_key_ptr_count(&key))
+			continue;
+		pthread_mutex_lock(&level->lock);
+		trace = vec_push(&level->traces, sizeof(*trace));
+		if (trace)
+			*trace = bcfmt_ptr_bucket(&level->tree->set->geo, key.ptr);
+		else
+			err = BCFMT_E_NOMEM;
+		pthread_mutex_unlock(&level->lock);
+	}
+	return err;
+}
+
+static int bucket_cmp(const void *a, const void *b)
+{
+	const uint64_t *x = a, *y = b;
+
+	return *x < *y ? -1 : *x > *y;
 }
 
 static bcfmt_err collect_keys(const struct bcfmt_node *node, struct vec *out)
@@ -87,6 +120,9 @@ static bcfmt_err read_interior(void *arg, struct worker *worker, uint32_t index)
 		return err;
 	level->has_bad[index] = view.bad.sectors != 0;
 	raise_gens(level->tree->set, view.node);
+	err = collect_traces(level, view.node);
+	if (err)
+		return err;
 	return visitor->node ? visitor->node(visitor->arg, &view) : BCFMT_OK;
 }
 
@@ -185,6 +221,31 @@ static bcfmt_err add_child_region(struct level *level, const struct bcfmt_node_r
 	return tree_add_region(level->tree, lo, hi);
 }
 
+/*
+ * Whoever frees a node puts its trace into the parent, by the same write that names the nodes in its
+ * place, and only then its pointer becomes stale; what is written anew leaves both out. A pointer
+ * that is stale without a trace, and without another one in its place, means that a write to the
+ * parent is lost or that a gen is wrong. (The trace may be in another node since the parent was
+ * split.) kernel: btree_split(), btree_gc_coalesce(), make_btree_freeing_key().
+ */
+static bool is_freed(const struct level *level, const struct bcfmt_key *stale)
+{
+	const struct bcfmt_set *set = level->tree->set;
+	uint64_t bucket = bcfmt_ptr_bucket(&set->geo, stale->ptr);
+
+	if (level->traces.n &&
+	    bsearch(&bucket, level->traces.items, level->traces.n, sizeof(bucket), bucket_cmp))
+		return true;
+	for (size_t i = 0; i < level->keys.n; i++) {
+		const struct bcfmt_key *key = &VEC_AT(&level->keys, const struct child_key, i)->key;
+
+		if (!bcfmt_pos_cmp(bcfmt_key_end(key), bcfmt_key_end(stale)) &&
+		    bcfmt_key_ptr_count(key) && !bcfmt_set_stale(set, key->ptr))
+			return true;
+	}
+	return false;
+}
+
 /* Appends the children of one node to the next level. */
 static bcfmt_err take_children(struct level *level, const struct bcfmt_node_ref *parent)
 {
@@ -204,8 +265,14 @@ static bcfmt_err take_children(struct level *level, const struct bcfmt_node_ref 
 
 		/* A kernel refuses impossible pointers before it asks whether they are stale. */
 		key_fault = bcfmt_key_fault_btree(&set->geo, key);
-		if (!key_fault && (bcfmt_key_is_zero_pos(key) || bcfmt_set_stale(set, key->ptr)))
+		if (!key_fault && bcfmt_key_is_zero_pos(key))
 			continue;
+		if (!key_fault && bcfmt_set_stale(set, key->ptr)) {
+			if (!is_freed(level, key) &&
+			    add_child_region(level, parent, BCFMT_CHILD_OK, lo, key))
+				return BCFMT_E_NOMEM;
+			continue;
+		}
 		if (bcfmt_pos_cmp(hi, parent->hi) > 0)
 			hi = parent->hi;
 		if (!key_fault && bcfmt_pos_cmp(hi, lo) <= 0)
@@ -276,12 +343,15 @@ static bcfmt_err read_level(struct level *level)
 	err = crew_run(level->tree->set, "interior nodes", level->refs, order, level->n_refs,
 		       read_interior, level);
 	free(order);
+	if (level->traces.n)
+		qsort(level->traces.items, level->traces.n, sizeof(uint64_t), bucket_cmp);
 	memset(&worker, 0, sizeof(worker));
 	for (size_t i = 0; !err && i < level->n_refs; i++)
 		err = descend(level, &worker, i);
 	worker_clear(&worker);
 	free(level->has_bad);
 	vec_free(&level->keys);
+	vec_free(&level->traces);
 	return err;
 }
 
@@ -327,9 +397,11 @@ bcfmt_err interior_walk(struct bcfmt_tree *tree, const struct bcfmt_tree_visitor
 		err = tree_add_region(tree, root.lo, root.hi);
 	}
 	for (unsigned int height = slot->level; !err && height > 0; height--) {
-		struct level level = {
-			.tree = tree, .visitor = visitor, .refs = refs.items, .n_refs = refs.n
-		};
+		struct level level = { .tree = tree,
+				       .visitor = visitor,
+				       .refs = refs.items,
+				       .n_refs = refs.n,
+				       .lock = PTHREAD_MUTEX_INITIALIZER };
 
 		err = read_level(&level);
 		vec_free(&refs);

@@ -61,7 +61,7 @@ struct missed {
 	struct vec ranges; /* struct missed_range */
 };
 struct inflicted {
-	struct vec wounds; /* struct wound; vec_free() */
+	struct vec wounds;    /* struct wound; vec_free() */
 	struct change change; /* when the damage is a single field, else thing is NULL */
 };
 /*

@@ -18,10 +18,10 @@
 #define EXCUSE_FEWER \
 	"a bset with fewer keys and a right checksum, and no entry that is left in the ring knows them"
 
-#define EXCUSE_WINDOW \
+#define EXCUSE_WINDOW                                                                              \
 	"last_seq is higher: then nodes have the keys before it, or what they named was cleaned, " \
 	"given up and forgotten since"
-#define EXCUSE_GIVEN_UP \
+#define EXCUSE_GIVEN_UP                                                                               \
 	"a leaf's key is gone: so it is when its data was cleaned and its bucket given up, which no " \
 	"other dirty data shares"
 
@@ -43,7 +43,8 @@ static void forgive(struct missed *missed, const uint8_t *raw, uint32_t words)
 
 	while (bcfmt_key_iter_next(&it, &key))
 		for (size_t i = 0; i < missed->ranges.n; i++) {
-			struct missed_range *range = VEC_AT(&missed->ranges, struct missed_range, i);
+			struct missed_range *range =
+				VEC_AT(&missed->ranges, struct missed_range, i);
 			struct missed_range rest = *range, *added;
 
 			if (!key_touches(&key, range))
@@ -136,11 +137,9 @@ static bool is_wounded(const struct inflicted *inflicted, const struct recipe_th
 		       uint64_t bytes)
 {
 	for (size_t i = 0; i < inflicted->wounds.n; i++) {
-		const struct wound *wound =
-			VEC_AT(&inflicted->wounds, const struct wound, i);
+		const struct wound *wound = VEC_AT(&inflicted->wounds, const struct wound, i);
 
-		if (wound->device == thing->device &&
-		    wound->at_bytes < thing->at_bytes + bytes &&
+		if (wound->device == thing->device && wound->at_bytes < thing->at_bytes + bytes &&
 		    thing->at_bytes < wound->at_bytes + wound->len_bytes)
 			return true;
 	}

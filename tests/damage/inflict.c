@@ -117,8 +117,7 @@ static bool expand(struct inflicter *in, const char *word, char out[FIELD_PATH_B
 				return false;
 			out[n++] = '[';
 			out[n] = 0;
-			if (!count_here(in, out, &value) ||
-			    !which_of(word + 1, len, value, number))
+			if (!count_here(in, out, &value) || !which_of(word + 1, len, value, number))
 				return false;
 			word += 1 + len;
 		} else {
@@ -170,8 +169,8 @@ static bool store_number(struct inflicter *in, struct change *change,
 	memcpy(raw, change->before, change->len_bytes);
 	if (!new_value(in, word, load_le64(raw) >> place->shift & mask, &value))
 		return false;
-	store_le64(raw, (load_le64(raw) & ~(mask << place->shift)) |
-				(value & mask) << place->shift);
+	store_le64(raw, (load_le64(raw) & ~(mask << place->shift)) | (value & mask)
+									     << place->shift);
 	memcpy(change->after, raw, change->len_bytes);
 	return true;
 }
@@ -182,9 +181,9 @@ static bool store_bytes(struct inflicter *in, struct change *change, const char 
 	if (word[0] == '^')
 		change->after[0] ^= 1;
 	for (uint32_t i = 0; word[0] != '^' && i < change->len_bytes; i++)
-		change->after[i] = !strcmp(word, "zero") ? 0 :
-				   !strcmp(word, "ones") ? 0xff :
-							   (uint8_t)next_random(in);
+		change->after[i] = !strcmp(word, "zero")   ? 0
+				   : !strcmp(word, "ones") ? 0xff
+							   : (uint8_t)next_random(in);
 	return true;
 }
 
@@ -207,8 +206,8 @@ static bool write_field(struct inflicter *in, const struct step *step)
 	    !recipe_image_read(in->build, place.thing->device, place.thing->at_bytes,
 			       change->csum_before, sizeof(change->csum_before)))
 		return false;
-	is_good = place.bits <= 64 ? store_number(in, change, &place, step->word[2]) :
-				     store_bytes(in, change, step->word[2]);
+	is_good = place.bits <= 64 ? store_number(in, change, &place, step->word[2])
+				   : store_bytes(in, change, step->word[2]);
 	if (!is_good || !memcmp(change->before, change->after, change->len_bytes))
 		return false;
 	change_apply(in->build, change);
@@ -286,9 +285,9 @@ static bool fill_range(struct inflicter *in, const struct step *step)
 		return false;
 	for (uint64_t at = 0; at < range.len_bytes; at += sizeof(raw)) {
 		for (size_t i = 0; i < sizeof(raw); i += 8)
-			store_le64(raw + i, !strcmp(step->word[0], "zero") ? 0 :
-					    !strcmp(step->word[0], "ones") ? UINT64_MAX :
-									     next_random(in));
+			store_le64(raw + i, !strcmp(step->word[0], "zero")   ? 0
+					    : !strcmp(step->word[0], "ones") ? UINT64_MAX
+									     : next_random(in));
 		if (!recipe_image_write(in->build, range.device, range.at_bytes + at, raw,
 					(size_t)min_u64(sizeof(raw), range.len_bytes - at)))
 			return false;

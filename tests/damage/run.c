@@ -18,7 +18,7 @@
 #define IS_SANITIZED 0
 #endif
 
-#define CPU_SECONDS  20u
+#define CPU_SECONDS 20u
 #define WALL_SECONDS 300u
 #define MEMORY_BYTES (512ull << 20)
 
@@ -77,9 +77,8 @@ struct ran run_program(int (*program)(int, char **), const char *const *argv,
 		ran.status = WEXITSTATUS(status);
 	else if (pid > 0 && WIFSIGNALED(status))
 		ran.signal = WTERMSIG(status);
-	ran.microseconds =
-		(uint64_t)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) * 1000000 +
-		(uint64_t)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec);
+	ran.microseconds = (uint64_t)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) * 1000000 +
+			   (uint64_t)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec);
 	ran.peak_bytes = (uint64_t)usage.ru_maxrss * 1024;
 	return ran;
 }

@@ -299,15 +299,33 @@ Test(tree_walk, a_tombstone_counts_on_its_whole_level)
 Test(tree_walk, a_child_of_an_older_gen_is_stale)
 {
 	uint64_t old = empty_leaf(1);
+	struct bcfmt_key keys[] = { set_kit_child(&kit, pos(0, 0), old + 1),
+				    set_kit_child(&kit, pos(0, 50), old),
+				    set_kit_last_child(&kit, empty_leaf(2)) };
+
+	set_kit_node(&kit, nth(0), keys, 3);
+	kit.gens[nth(1)] = 4;
+	open_tree(ptr_of(0), 1);
+	cr_expect_eq(seen.n_child, 0);
+	cr_assert_eq(bcfmt_tree_leaves(tree), 1);
+	expect_ref(0, ptr_of(2), pos(0, 0), bcfmt_pos_max());
+}
+
+/* Then the gen is wrong, or a write to the parent is lost: the neighbour does not reach so far. */
+Test(tree_walk, a_stale_child_that_left_no_trace_leaves_its_range_open)
+{
+	struct bcfmt_key data = set_kit_dirty(0, 8, 8, set_kit_ptr(&kit, nth(5), 0));
+	uint64_t old = set_kit_node(&kit, nth(1), &data, 1);
 	struct bcfmt_key keys[] = { set_kit_child(&kit, pos(0, 50), old),
 				    set_kit_last_child(&kit, empty_leaf(2)) };
 
 	set_kit_node(&kit, nth(0), keys, 2);
 	kit.gens[nth(1)] = 4;
 	open_tree(ptr_of(0), 1);
-	cr_expect_eq(seen.n_child, 0);
-	cr_assert_eq(bcfmt_tree_leaves(tree), 1);
-	expect_ref(0, ptr_of(2), pos(0, 0), bcfmt_pos_max());
+	cr_assert_eq(bcfmt_tree_leaves(tree), 2);
+	cr_expect_eq(bcfmt_pos_cmp(bcfmt_tree_leaf(tree, 0)->hi, pos(0, 50)), 0);
+	cr_expect(bcfmt_tree_leaf(tree, 0)->is_found || !bcfmt_tree_leaf(tree, 0)->sectors);
+	expect_ref(1, ptr_of(2), pos(0, 50), bcfmt_pos_max());
 }
 
 /* ---- trees as they should not be ---- */
