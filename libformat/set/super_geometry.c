@@ -247,6 +247,9 @@ static bool is_block_possible(const struct layout *layout, uint32_t block_sector
 	       log2_floor(block_sectors) <= layout->bucket_log2;
 }
 
+/* So many structures one behind the other prove a block size against what a superblock says. */
+#define BLOCK_PAIRS_LEAST 4u
+
 static bcfmt_err pick_block(const struct bcfmt_dev *dev, const struct sight *sight,
 			    const struct layout_hints *hints, struct layout *out,
 			    char why[LAYOUT_TEXT_BYTES])
@@ -255,6 +258,7 @@ static bcfmt_err pick_block(const struct bcfmt_dev *dev, const struct sight *sig
 			    hints->block_sectors };
 	uint64_t fits[SIGHT_BLOCK_LOG2_MAX + 1], most = 0, n_pairs = 0;
 	unsigned int n_most = 0;
+	bool is_weak;
 
 	for (unsigned int i = 0; i <= SIGHT_BLOCK_LOG2_MAX; i++) {
 		fits[i] = sight_block_fits(sight, out->bucket_log2, i, &n_pairs);
@@ -267,7 +271,8 @@ static bcfmt_err pick_block(const struct bcfmt_dev *dev, const struct sight *sig
 		}
 		n_most += fits[i] == most;
 	}
-	if (n_most == 1) {
+	is_weak = n_pairs < BLOCK_PAIRS_LEAST && is_block_possible(out, told[0]);
+	if (n_most == 1 && !is_weak) {
 		snprintf(out->block_text, LAYOUT_TEXT_BYTES,
 			 "%llu of %llu structures follow another in this distance",
 			 (unsigned long long)most, (unsigned long long)n_pairs);
@@ -276,7 +281,7 @@ static bcfmt_err pick_block(const struct bcfmt_dev *dev, const struct sight *sig
 	for (size_t i = 0; i < sizeof(told) / sizeof(told[0]); i++) {
 		if (!is_block_possible(out, told[i]) ||
 		    told[i] * BCFMT_SECTOR_BYTES < bcfmt_dev_logical_block_bytes(dev) ||
-		    (n_most && fits[log2_floor(told[i])] != most))
+		    (n_most && !is_weak && fits[log2_floor(told[i])] != most))
 			continue;
 		out->block_log2 = log2_floor(told[i]);
 		out->is_block_guess = true;
