@@ -6,16 +6,17 @@
 ## make check            install what is missing, build, run the tests (no root needed for them)
 ## make check-sanitize   the same under AddressSanitizer and UndefinedBehaviorSanitizer
 ## make check-crash      every state a power cut could leave, from a log of real writes
+## make check-repairs    every golden case is repaired, and what comes of it
 ## make check-repair-cuts  power cuts in the repair of every image and case
+## make check-found      lost roots, nodes, prios and uuid tables, found again by searching
 ## make check-image      metadata images of all fixtures and cases
 ## make check-faults     everything that can fail fails, at every call of every command
 ## make check-fields     every field of every structure of real caches changed, one at a time
 ## make check-damage     every damage of a list done to real caches, repaired, compared sector by sector
 ## make check-kernel     real kernels in QEMU register what we made, and damage as foretold
-## make check-NAME       one ring: floors symbols man tools unit cases repairs generated transcripts
-##                       images image-sample super repair-super make found bad-input crash-sample
-##                       repair-cuts-sample faults-sample fields-sample
-##                       damage-sample fuzz install
+## make check-NAME       one ring: floors symbols man tools unit cases repairs-sample generated transcripts
+##                       images image-sample super repair-super make bad-input crash-sample
+##                       repair-cuts-sample damage-sample faults-sample fields-sample fuzz install
 ## make fuzz             libFuzzer with clang, TIME=300 seconds a target, JOBS=1 at once,
 ##                       TARGETS="super jset ...", corpus in build/corpus
 ## make fuzz-merge       takes what that found into tests/fuzz/corpus
@@ -263,17 +264,17 @@ $(fuzzers): %: %.o $(fuzz_ar)
 
 # ---- tests, in rings --------------------------------------------------------------------
 # Each ring ends with "NAME: N passed, N failed"; check adds them up.
-rings := check-floors check-symbols check-man check-tools check-unit check-cases check-repairs \
-         check-generated check-transcripts check-images check-image-sample check-super \
-         check-repair-super check-make check-found check-bad-input check-crash-sample \
-         check-repair-cuts-sample check-faults-sample check-fields-sample check-fuzz \
-         check-install
+rings := check-floors check-symbols check-man check-tools check-unit check-cases \
+         check-repairs-sample check-generated check-transcripts check-images check-image-sample \
+         check-super check-repair-super check-make check-bad-input check-crash-sample \
+         check-repair-cuts-sample check-damage-sample check-faults-sample check-fields-sample \
+         check-fuzz check-install
 ring   = $(q)B='$(B)' tests/tools/ring $@
 jobs   = $(if $(findstring j,$(filter-out --%,$(MAKEFLAGS))),,-j$(shell nproc))
 
-.PHONY: deps demo bench fuzz check check-rings check-sanitize check-crash check-repair-cuts \
-        check-image check-faults \
-        check-fields check-damage check-kernel kernel-deps $(rings)
+.PHONY: deps demo bench fuzz check check-rings check-sanitize check-crash check-repairs check-found \
+        check-repair-cuts check-image check-faults check-fields check-damage check-kernel kernel-deps \
+        $(rings)
 deps:
 	@PKG_CONFIG='$(PKG_CONFIG)' tests/tools/deps check
 demo:
@@ -330,6 +331,8 @@ check-cases: programs $(tools)
 # Every golden case repaired, and what comes of it.
 check-repairs: programs $(tools)
 	$(ring) tests/cases/run-repairs
+check-repairs-sample: programs $(tools)
+	$(ring) tests/cases/run-repairs --step 16
 # Power cuts in all of these repairs take minutes; some of them are enough for every day.
 check-repair-cuts: programs $(tools) $(repair_cuts)
 	$(ring) tests/tools/check-repair-cuts $(repair_cuts)
