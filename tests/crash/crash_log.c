@@ -30,10 +30,10 @@
 #include "crash.h"
 
 /* The recorded device; the log does not tell its size. */
-#define CACHE_BYTES	(32ull << 20)
+#define CACHE_BYTES (32ull << 20)
 #define FIRST_WHOLE_SET 15u
-#define JOBS_MAX	16u
-#define FAILURES_SHOWN	10u
+#define JOBS_MAX 16u
+#define FAILURES_SHOWN 10u
 
 struct options {
 	uint32_t from;
@@ -101,6 +101,13 @@ static bool is_torn_node(const struct worker *w, const struct cut *cut, const st
 	return !bcfmt_bucket_is_journal(&set->geo, entry.start_sector >> set->geo.bucket_shift);
 }
 
+/* What is said of a torn node: what its bset held is not read, and so not all of it is proved. */
+static bool is_of_torn_node(const struct bcfmt_finding *finding)
+{
+	return finding->problem->id == BCFMT_P_NODE_BAD_CSUM ||
+	       finding->problem->id == BCFMT_P_LEAF_DOUBTFUL;
+}
+
 /*
  * No findings but notes. A torn node is one: nothing protects a kernel from it, the check must say
  * so and name that node alone.
@@ -118,9 +125,9 @@ static bool judge_findings(struct worker *w, const struct cut *cut, const struct
 
 		if (finding->problem->severity < BCFMT_SEV_WASTE)
 			continue;
-		if (may_tear && finding->problem->id == BCFMT_P_NODE_BAD_CSUM &&
+		if (may_tear && is_of_torn_node(finding) &&
 		    finding->where.bucket == entry.start_sector >> set->geo.bucket_shift) {
-			*is_refused = true;
+			*is_refused |= finding->problem->id == BCFMT_P_NODE_BAD_CSUM;
 			continue;
 		}
 		is_good = complain_of(w, cut, finding);
