@@ -250,8 +250,8 @@ static bool find_range(struct inflicter *in, const struct step *step, struct wou
 		len_bytes = thing_bytes(in->build, thing);
 		*range = (struct wound){ thing->device, thing->at_bytes, len_bytes };
 		if (word[0] == 't') {
-			uint64_t keep_bytes =
-				len_bytes / 2 / BCFMT_SECTOR_BYTES * BCFMT_SECTOR_BYTES;
+			uint64_t unit = len_bytes > BCFMT_SECTOR_BYTES ? BCFMT_SECTOR_BYTES : 8;
+			uint64_t keep_bytes = len_bytes / 2 / unit * unit;
 
 			range->at_bytes += keep_bytes;
 			range->len_bytes -= keep_bytes;

@@ -16,7 +16,8 @@ struct finder {
 	struct bcfmt_set *set;
 	struct names *names;
 	struct vec interior; /* uint64_t: buckets, without the root's */
-	struct vec cold;     /* uint64_t: buckets of leaves that no key to replay touches */
+	uint64_t cold;	     /* bucket of the leaf that the fewest keys to replay touch */
+	uint32_t cold_keys;  /* so many; UINT32_MAX: no leaf but a root was met */
 };
 
 static void add(struct names *names, const char *text, uint64_t value)
@@ -50,9 +51,11 @@ static bcfmt_err on_leaf(void *arg, const struct bcfmt_node_view *view,
 	struct finder *finder = arg;
 
 	(void)extents, (void)n_extents;
-	if (view->replay_keys || view->ref->is_root)
+	if (view->ref->is_root || view->replay_keys >= finder->cold_keys)
 		return BCFMT_OK;
-	return push(&finder->cold, bcfmt_ptr_bucket(&finder->set->geo, view->ref->ptr));
+	finder->cold_keys = view->replay_keys;
+	finder->cold = bcfmt_ptr_bucket(&finder->set->geo, view->ref->ptr);
+	return BCFMT_OK;
 }
 
 static uint64_t leaf_bucket(const struct finder *finder, const struct bcfmt_tree *tree, size_t i)
@@ -76,7 +79,7 @@ static bcfmt_err find_nodes(struct finder *finder)
 		return err;
 	n = bcfmt_tree_leaves(tree);
 	while (!err && again) {
-		finder->cold.n = 0;
+		finder->cold_keys = UINT32_MAX;
 		err = bcfmt_tree_walk_leaves(tree, &visitor, &again);
 	}
 	add(finder->names, "root", bcfmt_ptr_bucket(&set->geo, set->newest.btree_root.ptr));
@@ -92,8 +95,8 @@ static bcfmt_err find_nodes(struct finder *finder)
 	if (finder->interior.n)
 		add(finder->names, "inner",
 		    *VEC_AT(&finder->interior, uint64_t, finder->interior.n / 2));
-	if (finder->cold.n)
-		add(finder->names, "cold", *VEC_AT(&finder->cold, uint64_t, finder->cold.n / 2));
+	if (finder->cold_keys != UINT32_MAX)
+		add(finder->names, "cold", finder->cold);
 	bcfmt_tree_free(tree);
 	return err;
 }
@@ -153,7 +156,6 @@ bool names_find(struct names *names)
 		fprintf(stderr, "damage_suite: cache.img: %s\n",
 			ctx ? bcfmt_ctx_fault(ctx) : "out of memory");
 	vec_free(&finder.interior);
-	vec_free(&finder.cold);
 	bcfmt_set_free(finder.set);
 	bcfmt_dev_free(dev);
 	bcfmt_ctx_free(ctx);
