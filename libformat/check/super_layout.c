@@ -33,23 +33,15 @@ static bool is_doubtful(const struct bcfmt_set *set)
 	       present != set->newest.seq - set->newest.last_seq + 1;
 }
 
-static bcfmt_err report(struct check *ck, const char *field, uint64_t stored, uint64_t found)
-{
-	struct bcfmt_where where = check_where(ck, "super");
-
-	if (stored == found)
-		return BCFMT_OK;
-	where.sector = BCFMT_SUPER_OFFSET_BYTES / BCFMT_SECTOR_BYTES;
-	return CHECK_REPORT(ck, SUPER_CONTRADICTED, &where, BCFMT_TEXT("field", field),
-			    BCFMT_U64("stored", stored), BCFMT_U64("found", found));
-}
-
 static bcfmt_err report_all(struct check *ck, const struct layout_search *found)
 {
 	const struct bcfmt_super *super = &ck->set->cache.super;
 	const struct layout *layout = &found->layout;
+	struct layout_difference differ[LAYOUT_DIFFERENCES];
 	struct bcfmt_where where = check_where(ck, "super");
+	struct bcfmt_super seen_super = *super;
 	char stored[24], seen[24];
+	size_t n;
 	bcfmt_err err = BCFMT_OK;
 
 	where.sector = BCFMT_SUPER_OFFSET_BYTES / BCFMT_SECTOR_BYTES;
@@ -61,19 +53,17 @@ static bcfmt_err report_all(struct check *ck, const struct layout_search *found)
 		err = CHECK_REPORT(ck, SUPER_OTHER_SET, &where, BCFMT_TEXT("stored", stored),
 				   BCFMT_TEXT("found", seen));
 	}
-	if (!err)
-		err = report(ck, "bucket size in sectors", super->bucket_sectors,
-			     1ull << layout->bucket_log2);
-	if (!err)
-		err = report(ck, "block size in sectors", super->block_sectors,
-			     1ull << layout->block_log2);
-	if (!err)
-		err = report(ck, "number of buckets", super->nbuckets_or_data_offset,
-			     layout->nbuckets);
-	if (!err)
-		err = report(ck, "first bucket", super->first_bucket, layout->first_bucket);
-	if (!err)
-		err = report(ck, "number of journal buckets", super->keys, layout->journal_buckets);
+	seen_super.bucket_sectors = 1u << layout->bucket_log2;
+	seen_super.block_sectors = (uint16_t)(1u << layout->block_log2);
+	seen_super.nbuckets_or_data_offset = layout->nbuckets;
+	seen_super.first_bucket = (uint16_t)layout->first_bucket;
+	seen_super.keys = (uint16_t)layout->journal_buckets;
+	n = layout_differences(super, &seen_super, differ);
+	for (size_t i = 0; !err && i < n; i++)
+		err = CHECK_REPORT(ck, SUPER_CONTRADICTED, &where,
+				   BCFMT_TEXT("field", differ[i].field),
+				   BCFMT_U64("stored", differ[i].stored),
+				   BCFMT_U64("found", differ[i].found));
 	return err;
 }
 

@@ -80,29 +80,6 @@ static bcfmt_err look_at_leaf(void *arg, const struct bcfmt_node_view *view,
 	return err;
 }
 
-static bcfmt_err nothing(void *arg, const struct bcfmt_node_view *view,
-			 const struct bcfmt_extent *extents, size_t n_extents)
-{
-	(void)arg;
-	(void)view;
-	(void)extents;
-	(void)n_extents;
-	return BCFMT_OK;
-}
-
-/* Gens have to be final before what is stale is. */
-static bcfmt_err settle(struct bcfmt_tree *tree)
-{
-	struct bcfmt_tree_visitor visitor = { .leaf = nothing };
-	bool again = false;
-	bcfmt_err err;
-
-	do {
-		err = bcfmt_tree_walk_leaves(tree, &visitor, &again);
-	} while (!err && again);
-	return err;
-}
-
 static bool is_taken(const uint8_t (*taken)[BCFMT_UUID_BYTES], size_t n_taken, const uint8_t *uuid)
 {
 	for (size_t i = 0; i < n_taken; i++)
@@ -126,7 +103,7 @@ bcfmt_err owners_find(struct bcfmt_ctx *ctx, struct bcfmt_dev *cache, struct bcf
 	if (!err)
 		err = bcfmt_tree_open(out->set, &visitor, &out->tree);
 	if (!err)
-		err = settle(out->tree);
+		err = bcfmt_tree_settle(out->tree);
 	for (uint32_t i = 0; !err && i < out->set->n_uuids; i++) {
 		const struct bcfmt_uuid_entry *entry = &out->set->uuids[i];
 		struct look look = { .owners = out };

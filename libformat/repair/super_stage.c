@@ -90,33 +90,6 @@ static bcfmt_err check_as_they_are(struct bcfmt_repair_run *repair)
 	return err;
 }
 
-/* A size that a superblock says, and the one that is proposed. */
-struct contradiction {
-	const char *field;
-	uint64_t stored, found;
-};
-#define CONTRADICTIONS 5u
-
-/* Those that differ, into out; their number. */
-static size_t contradictions(const struct bcfmt_super *stored, const struct bcfmt_super *found,
-			     struct contradiction out[CONTRADICTIONS])
-{
-	const struct contradiction all[CONTRADICTIONS] = {
-		{ "bucket size in sectors", stored->bucket_sectors, found->bucket_sectors },
-		{ "block size in sectors", stored->block_sectors, found->block_sectors },
-		{ "number of buckets", stored->nbuckets_or_data_offset,
-		  found->nbuckets_or_data_offset },
-		{ "first bucket", stored->first_bucket, found->first_bucket },
-		{ "number of journal buckets", stored->keys, found->keys },
-	};
-	size_t n = 0;
-
-	for (size_t i = 0; i < CONTRADICTIONS; i++)
-		if (all[i].stored != all[i].found)
-			out[n++] = all[i];
-	return n;
-}
-
 /* The check of the superblocks as they are tells of this one. */
 static bool is_told(const struct bcfmt_repair_run *repair, size_t i)
 {
@@ -134,7 +107,7 @@ static bool is_told(const struct bcfmt_repair_run *repair, size_t i)
 
 static bcfmt_err propose(struct bcfmt_repair_run *repair, size_t i, enum bcfmt_role role)
 {
-	struct contradiction differ[CONTRADICTIONS];
+	struct layout_difference differ[LAYOUT_DIFFERENCES];
 	struct repair_member *member = &repair->members[i];
 	struct bcfmt_dev **partners = calloc(repair->n_members, sizeof(*partners));
 	size_t n = 0;
@@ -156,7 +129,7 @@ static bcfmt_err propose(struct bcfmt_repair_run *repair, size_t i, enum bcfmt_r
 	super_read(repair->tops[i], &member->stored);
 	/* What cannot be told of, nobody can agree to. */
 	if (!is_told(repair, i) &&
-	    !contradictions(&member->stored, &member->proposal->super, differ)) {
+	    !layout_differences(&member->stored, &member->proposal->super, differ)) {
 		member->proposal->outcome = SUPER_SOUND;
 		return BCFMT_OK;
 	}
@@ -223,9 +196,9 @@ static bool is_mended(const struct bcfmt_repair_run *repair, const struct bcfmt_
 static bcfmt_err report_contradictions(struct bcfmt_repair_run *repair, size_t i)
 {
 	const struct repair_member *member = &repair->members[i];
-	struct contradiction differ[CONTRADICTIONS];
+	struct layout_difference differ[LAYOUT_DIFFERENCES];
 	struct bcfmt_where where = BCFMT_WHERE_INIT;
-	size_t n = contradictions(&member->stored, &member->proposal->super, differ);
+	size_t n = layout_differences(&member->stored, &member->proposal->super, differ);
 	bcfmt_err err = BCFMT_OK;
 
 	where.device = bcfmt_dev_name(repair->tops[i]);

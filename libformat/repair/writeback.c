@@ -304,28 +304,6 @@ static bcfmt_err copy_inode(struct writeback *wb)
 	return err;
 }
 
-static bcfmt_err pass_leaf(void *arg, const struct bcfmt_node_view *view,
-			   const struct bcfmt_extent *extents, size_t n_extents)
-{
-	(void)arg;
-	(void)view;
-	(void)extents;
-	(void)n_extents;
-	return BCFMT_OK;
-}
-
-/* Gens are final after this. Leaves are judged, so that one that has lost its end is known. */
-static bcfmt_err settle(struct writeback *wb)
-{
-	static const struct bcfmt_tree_visitor nobody = { .leaf = pass_leaf };
-	bool again = true;
-	bcfmt_err err = bcfmt_tree_open(wb->set, &nobody, &wb->tree);
-
-	while (!err && again)
-		err = bcfmt_tree_walk_leaves(wb->tree, &nobody, &again);
-	return err;
-}
-
 bcfmt_err bcfmt_writeback_run(struct bcfmt_set *set, const struct bcfmt_home_device *device,
 			      const struct bcfmt_writeback_params *params,
 			      struct bcfmt_home_done *done)
@@ -364,7 +342,9 @@ bcfmt_err bcfmt_writeback_run(struct bcfmt_set *set, const struct bcfmt_home_dev
 		return BCFMT_OK;
 	err = home_copy_new(&copy_params, &wb.copy);
 	if (!err)
-		err = settle(&wb);
+		err = bcfmt_tree_open(set, NULL, &wb.tree);
+	if (!err)
+		err = bcfmt_tree_settle(wb.tree);
 	while (!err && !wb.is_stopped && !bcfmt_home_done_is_through(done))
 		err = copy_inode(&wb);
 	bcfmt_tree_free(wb.tree);

@@ -201,6 +201,25 @@ bool layout_is_complete(const struct layout *layout)
 	return is_complete(layout);
 }
 
+size_t layout_differences(const struct bcfmt_super *stored, const struct bcfmt_super *found,
+			  struct layout_difference out[LAYOUT_DIFFERENCES])
+{
+	const struct layout_difference all[LAYOUT_DIFFERENCES] = {
+		{ "bucket size in sectors", stored->bucket_sectors, found->bucket_sectors },
+		{ "block size in sectors", stored->block_sectors, found->block_sectors },
+		{ "number of buckets", stored->nbuckets_or_data_offset,
+		  found->nbuckets_or_data_offset },
+		{ "first bucket", stored->first_bucket, found->first_bucket },
+		{ "number of journal buckets", stored->keys, found->keys },
+	};
+	size_t n = 0;
+
+	for (size_t i = 0; i < LAYOUT_DIFFERENCES; i++)
+		if (all[i].stored != all[i].found)
+			out[n++] = all[i];
+	return n;
+}
+
 void layout_search_name(struct layout_search *search, uint64_t set_magic)
 {
 	for (size_t i = 0; i < search->n_named; i++)

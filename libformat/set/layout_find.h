@@ -38,6 +38,16 @@ void layout_search_name(struct layout_search *search, uint64_t set_magic);
 bcfmt_err layout_search_run(struct layout_search *search);
 void layout_search_clear(struct layout_search *search);
 
+/* A size that a superblock says, and the one that was found. */
+struct layout_difference {
+	const char *field; /* static */
+	uint64_t stored, found;
+};
+#define LAYOUT_DIFFERENCES 5u
+/* Sizes in which two superblocks differ, into out; their number. */
+size_t layout_differences(const struct bcfmt_super *stored, const struct bcfmt_super *found,
+			  struct layout_difference out[LAYOUT_DIFFERENCES]);
+
 /* Root, prio chain and all needed entries are in their places. */
 bool layout_is_complete(const struct layout *layout);
 

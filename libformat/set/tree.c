@@ -301,6 +301,28 @@ bcfmt_err bcfmt_tree_walk_leaves(struct bcfmt_tree *tree, const struct bcfmt_tre
 	return err;
 }
 
+/* Without it nothing is judged, and a leaf that has lost its end would not be known. */
+static bcfmt_err pass_leaf(void *arg, const struct bcfmt_node_view *view,
+			   const struct bcfmt_extent *extents, size_t n_extents)
+{
+	(void)arg;
+	(void)view;
+	(void)extents;
+	(void)n_extents;
+	return BCFMT_OK;
+}
+
+bcfmt_err bcfmt_tree_settle(struct bcfmt_tree *tree)
+{
+	static const struct bcfmt_tree_visitor nobody = { .leaf = pass_leaf };
+	bool again = true;
+	bcfmt_err err = BCFMT_OK;
+
+	while (!err && again)
+		err = bcfmt_tree_walk_leaves(tree, &nobody, &again);
+	return err;
+}
+
 /* First leaf whose range ends after lo. */
 static size_t first_leaf(const struct bcfmt_tree *tree, struct bcfmt_pos lo)
 {

@@ -30,6 +30,13 @@ struct super_damage {
 	size_t bytes;
 };
 
+/* Garbage with bits in every byte. */
+static inline void super_garble(uint8_t *raw, size_t at, size_t bytes)
+{
+	for (size_t i = 0; i < bytes; i++)
+		raw[at + i] ^= (uint8_t)(0x5a + 29 * i);
+}
+
 static inline void super_overlays(struct super_fixture *f)
 {
 	for (size_t i = 0; i < f->n; i++) {

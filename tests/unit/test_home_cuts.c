@@ -11,8 +11,6 @@
 
 #include <bcfmt/repair.h>
 
-#include "kit/states.h"
-
 #define BACKING_SECTORS 4096u
 #define LOG_BYTES (96u << 20)
 #define STORE_BYTES (8u << 20)
@@ -20,16 +18,9 @@
 
 enum { CACHE, BACKING, STORE, N_DISKS };
 
-TestSuite(home_cuts, .init = begin, .fini = end, .timeout = 600);
+#include "timeline_help.h"
 
-struct timeline {
-	struct bcfmt_recording *recording;
-	struct bcfmt_dev *lower[N_DISKS];
-	struct bcfmt_dev *log[N_DISKS];
-	struct bcfmt_dev *dev[N_DISKS];
-	struct states states[N_DISKS];
-	uint32_t first, end;
-};
+TestSuite(home_cuts, .init = begin, .fini = end, .timeout = 600);
 
 static uint8_t *before[2]; /* cache and backing device */
 static uint8_t *truth;	   /* the backing device with all that is dirty laid over it */
@@ -178,52 +169,19 @@ static void expect_undone(struct bcfmt_dev *const disks[N_DISKS], const char *na
 	bcfmt_ctx_fault_clear(kit.ctx);
 }
 
-/* ---- the timeline ---- */
-
-typedef void (*moment_fn)(struct bcfmt_dev *const disks[N_DISKS], const char *name);
-
-static void at_moment(struct timeline *line, const struct cut *cut, moment_fn fn)
+/* Both from what the cut left: what is written after it is lost again. */
+static void expect_both(void *arg, const struct cut *cut, struct bcfmt_dev *const disks[N_DISKS])
 {
-	struct bcfmt_dev *torn[N_DISKS], *disks[N_DISKS];
+	struct bcfmt_dev *again[N_DISKS];
 	char name[CUT_NAME_BYTES];
 
-	for (size_t i = 0; i < N_DISKS; i++) {
-		struct bcfmt_dev *state = states_make(&line->states[i], cut, &torn[i]);
-
-		cr_assert_not_null(state);
-		cr_assert_eq(bcfmt_dev_overlay(kit.ctx, state, &disks[i]), BCFMT_OK);
-	}
-	fn(disks, cut_name(cut, name));
-	for (size_t i = 0; i < N_DISKS; i++) {
-		bcfmt_dev_free(disks[i]);
-		bcfmt_dev_free(torn[i]);
-	}
-}
-
-static unsigned int every_moment(struct timeline *line)
-{
-	static const enum loss losses[] = { LOSE_NOTHING, LOSE_EVERYTHING, LOSE_SOME, LOSE_TORN };
-	unsigned int moments = 0;
-
-	for (uint32_t n = line->first; n <= line->end; n++) {
-		for (size_t i = 0; i < N_DISKS; i++)
-			cr_assert(states_advance(&line->states[i], n));
-		for (size_t k = 0; k < 4; k++) {
-			unsigned int rounds = losses[k] < LOSE_SOME ? 1 : ROUNDS;
-			struct cut cut = { n, losses[k], 0 };
-			uint32_t losable = 0;
-
-			for (size_t i = 0; i < N_DISKS; i++)
-				losable += states_losable(&line->states[i], &cut);
-			for (; cut.round < rounds && (losable || cut.loss == LOSE_NOTHING);
-			     cut.round++) {
-				at_moment(line, &cut, expect_home);
-				at_moment(line, &cut, expect_undone);
-				moments++;
-			}
-		}
-	}
-	return moments;
+	(void)arg;
+	for (size_t i = 0; i < N_DISKS; i++)
+		cr_assert_eq(bcfmt_dev_overlay(kit.ctx, disks[i], &again[i]), BCFMT_OK);
+	expect_home(again, cut_name(cut, name));
+	for (size_t i = 0; i < N_DISKS; i++)
+		bcfmt_dev_free(again[i]);
+	expect_undone(disks, cut_name(cut, name));
 }
 
 /* ---- the scene ---- */
@@ -274,39 +232,23 @@ static void build(void)
 
 static void try_all(void)
 {
-	struct timeline line = { .lower = { kit.dev, kit.backing[0] } };
+	struct bcfmt_dev *lower[N_DISKS] = { kit.dev, kit.backing[0] };
+	struct timeline line;
 	struct bcfmt_undo *undo;
 	unsigned int moments;
 
-	cr_assert_eq(bcfmt_dev_mem(kit.ctx, "store", NULL, STORE_BYTES, &line.lower[STORE]),
-		     BCFMT_OK);
-	cr_assert_eq(bcfmt_recording_new(kit.ctx, &line.recording), BCFMT_OK);
-	for (size_t i = 0; i < N_DISKS; i++) {
-		cr_assert_eq(bcfmt_dev_mem(kit.ctx, "log", NULL, LOG_BYTES, &line.log[i]),
-			     BCFMT_OK);
-		cr_assert_eq(bcfmt_dev_recording(kit.ctx, line.recording, line.lower[i],
-						 line.log[i], &line.dev[i]),
-			     BCFMT_OK);
-	}
-	line.first = bcfmt_recording_entries(line.recording);
+	cr_assert_eq(bcfmt_dev_mem(kit.ctx, "store", NULL, STORE_BYTES, &lower[STORE]), BCFMT_OK);
+	timeline_begin(kit.ctx, &line, lower);
 	cr_assert_eq(bcfmt_undo_create_on(kit.ctx, line.dev[STORE], "test", &undo), BCFMT_OK);
 	bring_home(line.dev[CACHE], line.dev[BACKING], undo);
 	cr_assert_eq(bcfmt_undo_finish(undo), BCFMT_OK);
 	bcfmt_undo_free(undo);
-	line.end = bcfmt_recording_entries(line.recording);
-	for (size_t i = 0; i < N_DISKS; i++)
-		cr_assert(states_open_dev(&line.states[i], kit.ctx, line.log[i],
-					  bcfmt_dev_bytes(line.lower[i])));
-	moments = every_moment(&line);
+	timeline_end(&line);
+	moments = timeline_every_moment(&line, expect_both, NULL);
 	cr_log_info("%u power cuts in %u writes", moments, line.end - line.first);
 	cr_expect_gt(moments, 100, "%u", moments);
-	for (size_t i = 0; i < N_DISKS; i++) {
-		states_close(&line.states[i]);
-		bcfmt_dev_free(line.dev[i]);
-		bcfmt_dev_free(line.log[i]);
-	}
-	bcfmt_dev_free(line.lower[STORE]);
-	bcfmt_recording_free(line.recording);
+	timeline_free(&line);
+	bcfmt_dev_free(lower[STORE]);
 	free(before[CACHE]);
 	free(before[BACKING]);
 	free(truth);

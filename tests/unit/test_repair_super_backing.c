@@ -17,12 +17,6 @@ static void end(void)
 
 TestSuite(repair_super_backing, .init = begin, .fini = end, .timeout = 100);
 
-static void garble(uint8_t *raw, size_t at, size_t bytes)
-{
-	for (size_t i = 0; i < bytes; i++)
-		raw[at + i] ^= (uint8_t)(0x5a + 29 * i);
-}
-
 static void propose(struct super_fixture *f, size_t which, bool has_partners,
 		    struct super_proposal *out)
 {
@@ -108,7 +102,7 @@ static void sweep_one(const char *image, size_t which)
 			if (is_zero)
 				memset(raw + fields[i].at, 0, fields[i].bytes);
 			else
-				garble(raw, fields[i].at, fields[i].bytes);
+				super_garble(raw, fields[i].at, fields[i].bytes);
 			if (is_mended && fields[i].at)
 				store_le64(raw, bcfmt_super_csum(raw));
 			if (!memcmp(raw, fixture.raws[which], sizeof(raw)))

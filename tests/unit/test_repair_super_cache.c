@@ -22,13 +22,6 @@ static void end(void)
 
 TestSuite(repair_super_cache, .init = begin, .fini = end, .timeout = 100);
 
-/* Garbage with bits in every byte. */
-static void garble(uint8_t *raw, size_t at, size_t bytes)
-{
-	for (size_t i = 0; i < bytes; i++)
-		raw[at + i] ^= (uint8_t)(0x5a + 29 * i);
-}
-
 static void mend(uint8_t *raw)
 {
 	store_le64(raw, bcfmt_super_csum(raw));
@@ -146,7 +139,7 @@ static void sweep(const char *image)
 				if (is_zero)
 					memset(raw + fields[i].at, 0, fields[i].bytes);
 				else
-					garble(raw, fields[i].at, fields[i].bytes);
+					super_garble(raw, fields[i].at, fields[i].bytes);
 				if (is_mended)
 					mend(raw);
 				super_put(&fixture, 0, raw);

@@ -6,105 +6,15 @@
  */
 #include "undo_help.h"
 
-#include "kit/states.h"
-
 #define DEV_BYTES (640u * 512)
 #define LOG_BYTES (64u << 20)
 #define ROUNDS 3u
 #define N_DISKS 3u
 #define STORE 2u /* the disk with the undo file */
 
+#include "timeline_help.h"
+
 TestSuite(undo_crash, .init = help_begin, .fini = help_end);
-
-/* Disks that are recorded. */
-struct timeline {
-	struct bcfmt_recording *recording;
-	struct bcfmt_dev *lower[N_DISKS];
-	struct bcfmt_dev *log[N_DISKS];
-	struct bcfmt_dev *dev[N_DISKS];
-	struct states states[N_DISKS];
-	uint32_t first, end; /* entries when it began and when it ended */
-};
-
-/* Borrows lower. */
-static void timeline_begin(struct timeline *line, struct bcfmt_dev *const lower[N_DISKS])
-{
-	memset(line, 0, sizeof(*line));
-	cr_assert_eq(bcfmt_recording_new(help_ctx, &line->recording), BCFMT_OK);
-	for (size_t i = 0; i < N_DISKS; i++) {
-		line->lower[i] = lower[i];
-		cr_assert_eq(bcfmt_dev_mem(help_ctx, "log", NULL, LOG_BYTES, &line->log[i]),
-			     BCFMT_OK);
-		cr_assert_eq(bcfmt_dev_recording(help_ctx, line->recording, lower[i], line->log[i],
-						 &line->dev[i]),
-			     BCFMT_OK);
-	}
-	line->first = bcfmt_recording_entries(line->recording);
-}
-
-static void timeline_end(struct timeline *line)
-{
-	line->end = bcfmt_recording_entries(line->recording);
-	for (size_t i = 0; i < N_DISKS; i++)
-		cr_assert(states_open_dev(&line->states[i], help_ctx, line->log[i],
-					  bcfmt_dev_bytes(line->lower[i])));
-}
-
-static void timeline_free(struct timeline *line)
-{
-	for (size_t i = 0; i < N_DISKS; i++) {
-		states_close(&line->states[i]);
-		bcfmt_dev_free(line->dev[i]);
-		bcfmt_dev_free(line->log[i]);
-	}
-	bcfmt_recording_free(line->recording);
-}
-
-typedef void (*moment_fn)(void *arg, const struct cut *cut, struct bcfmt_dev *const disks[N_DISKS]);
-
-/* The disks as a cut leaves them, writable: what is written to them is lost afterwards. */
-static void at_moment(struct timeline *line, const struct cut *cut, moment_fn fn, void *arg)
-{
-	struct bcfmt_dev *torn[N_DISKS], *disks[N_DISKS];
-
-	for (size_t i = 0; i < N_DISKS; i++) {
-		struct bcfmt_dev *state = states_make(&line->states[i], cut, &torn[i]);
-
-		cr_assert_not_null(state);
-		cr_assert_eq(bcfmt_dev_overlay(help_ctx, state, &disks[i]), BCFMT_OK);
-	}
-	fn(arg, cut, disks);
-	for (size_t i = 0; i < N_DISKS; i++) {
-		bcfmt_dev_free(disks[i]);
-		bcfmt_dev_free(torn[i]);
-	}
-}
-
-/* Every moment of a timeline and every way to lose what was not flushed. */
-static unsigned int every_moment(struct timeline *line, moment_fn fn, void *arg)
-{
-	static const enum loss losses[] = { LOSE_NOTHING, LOSE_EVERYTHING, LOSE_SOME, LOSE_TORN };
-	unsigned int moments = 0;
-
-	for (uint32_t n = line->first; n <= line->end; n++) {
-		for (size_t i = 0; i < N_DISKS; i++)
-			cr_assert(states_advance(&line->states[i], n));
-		for (size_t k = 0; k < 4; k++) {
-			unsigned int rounds = losses[k] < LOSE_SOME ? 1 : ROUNDS;
-			struct cut cut = { n, losses[k], 0 };
-			uint32_t losable = 0;
-
-			for (size_t i = 0; i < N_DISKS; i++)
-				losable += states_losable(&line->states[i], &cut);
-			for (; cut.round < rounds && (losable || cut.loss == LOSE_NOTHING);
-			     cut.round++) {
-				at_moment(line, &cut, fn, arg);
-				moments++;
-			}
-		}
-	}
-	return moments;
-}
 
 /* ---- what is done to the devices ---- */
 
@@ -243,12 +153,12 @@ static void cut_while_changed(bool is_finished)
 	struct bcfmt_undo *undo;
 
 	scene_begin(&scene);
-	timeline_begin(&line, scene.disks);
+	timeline_begin(help_ctx, &line, scene.disks);
 	cr_assert_eq(bcfmt_undo_create_on(help_ctx, line.dev[STORE], "a test", &undo), BCFMT_OK);
 	format(undo, line.dev, is_finished);
 	bcfmt_undo_free(undo);
 	timeline_end(&line);
-	cr_expect_gt(every_moment(&line, expect_back, &scene), 300);
+	cr_expect_gt(timeline_every_moment(&line, expect_back, &scene), 300);
 	timeline_free(&line);
 	scene_end(&scene);
 }
@@ -321,12 +231,12 @@ static void cut_while_put_back(void *arg, const struct cut *cut,
 	(void)cut;
 	for (size_t i = 0; i < 2; i++)
 		putting->begin[i] = help_copy(disks[i]);
-	timeline_begin(&line, disks);
+	timeline_begin(help_ctx, &line, disks);
 	cr_assert_eq(help_put_back(line.dev[STORE], line.dev, 2, 0), BCFMT_OK, "%s",
 		     bcfmt_ctx_fault(help_ctx));
 	cr_assert(is_as_before(putting->scene, disks));
 	timeline_end(&line);
-	every_moment(&line, expect_back_again, putting);
+	timeline_every_moment(&line, expect_back_again, putting);
 	timeline_free(&line);
 	free(putting->begin[0]);
 	free(putting->begin[1]);
@@ -340,7 +250,7 @@ Test(undo_crash, while_devices_are_put_back, .timeout = 240)
 	struct bcfmt_undo *undo;
 
 	scene_begin(&scene);
-	timeline_begin(&line, scene.disks);
+	timeline_begin(help_ctx, &line, scene.disks);
 	cr_assert_eq(bcfmt_undo_create_on(help_ctx, line.dev[STORE], "a test", &undo), BCFMT_OK);
 	format(undo, line.dev, true);
 	bcfmt_undo_free(undo);
@@ -351,7 +261,7 @@ Test(undo_crash, while_devices_are_put_back, .timeout = 240)
 
 		for (size_t i = 0; i < N_DISKS; i++)
 			cr_assert(states_advance(&line.states[i], n));
-		at_moment(&line, &cut, cut_while_put_back, &putting);
+		timeline_at(&line, &cut, cut_while_put_back, &putting);
 	}
 	cr_expect_gt(putting.half, 100);
 	timeline_free(&line);

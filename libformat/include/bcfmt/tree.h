@@ -171,6 +171,8 @@ BCFMT_API const struct bcfmt_node_ref *bcfmt_tree_leaf(const struct bcfmt_tree *
  */
 BCFMT_API bcfmt_err bcfmt_tree_walk_leaves(struct bcfmt_tree *tree,
 					   const struct bcfmt_tree_visitor *visitor, bool *again);
+/* Walks until gens are final and tells nobody: before tree_range() and tree_physical(). */
+BCFMT_API bcfmt_err bcfmt_tree_settle(struct bcfmt_tree *tree);
 /*
  * Calls leaf for the leaves that hold positions of [lo, hi) in key order, on the calling thread.
  * Gens must be final: walk_leaves() first.
