@@ -250,13 +250,36 @@ static bcfmt_err badmap_next_data(struct bcfmt_dev *dev, uint64_t offset_bytes,
 }
 
 /* A bad disk is not asked for what is known to be bad. */
+static bool is_finished(const struct badmap_dev *badmap, uint64_t offset_bytes, uint64_t len_bytes)
+{
+	uint64_t end_bytes = offset_bytes + len_bytes;
+
+	return finished_until(badmap, offset_bytes, end_bytes) == end_bytes;
+}
+
 static void badmap_read_ahead(struct bcfmt_dev *dev, uint64_t offset_bytes, uint64_t len_bytes)
 {
 	const struct badmap_dev *badmap = (struct badmap_dev *)dev;
 
-	if (finished_until(badmap, offset_bytes, offset_bytes + len_bytes) ==
-	    offset_bytes + len_bytes)
+	if (is_finished(badmap, offset_bytes, len_bytes))
 		dev_read_ahead(badmap->lower, offset_bytes, len_bytes);
+}
+
+static bool badmap_is_far(struct bcfmt_dev *dev, uint64_t offset_bytes, uint64_t len_bytes)
+{
+	const struct badmap_dev *badmap = (struct badmap_dev *)dev;
+
+	return is_finished(badmap, offset_bytes, len_bytes) &&
+	       dev_is_far(badmap->lower, offset_bytes, len_bytes);
+}
+
+static bool badmap_read_around(struct bcfmt_dev *dev, uint64_t offset_bytes, void *buf,
+			       size_t len_bytes)
+{
+	const struct badmap_dev *badmap = (struct badmap_dev *)dev;
+
+	return is_finished(badmap, offset_bytes, len_bytes) &&
+	       dev_read_around(badmap->lower, offset_bytes, buf, len_bytes);
 }
 
 static void badmap_free(struct bcfmt_dev *dev)
@@ -274,6 +297,8 @@ static const struct dev_ops badmap_ops = {
 	.flush = badmap_flush,
 	.next_data = badmap_next_data,
 	.read_ahead = badmap_read_ahead,
+	.is_far = badmap_is_far,
+	.read_around = badmap_read_around,
 	.free = badmap_free,
 };
 

@@ -235,6 +235,18 @@ void dev_read_ahead(struct bcfmt_dev *dev, uint64_t offset_bytes, uint64_t len_b
 				     min_u64(len_bytes, dev->bytes - offset_bytes));
 }
 
+bool dev_is_far(struct bcfmt_dev *dev, uint64_t offset_bytes, uint64_t len_bytes)
+{
+	return dev->ops->is_far && is_inside(dev, offset_bytes, len_bytes) && len_bytes &&
+	       dev->ops->is_far(dev, offset_bytes, len_bytes);
+}
+
+bool dev_read_around(struct bcfmt_dev *dev, uint64_t offset_bytes, void *buf, size_t len_bytes)
+{
+	return dev->ops->read_around && is_inside(dev, offset_bytes, len_bytes) && len_bytes &&
+	       dev->ops->read_around(dev, offset_bytes, buf, len_bytes);
+}
+
 void dev_forget(struct bcfmt_dev *dev)
 {
 	if (dev->ops->forget)

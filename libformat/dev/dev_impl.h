@@ -31,6 +31,18 @@ struct dev_ops {
 			       uint64_t *end_bytes, struct io_fault *fault);
 	/* NULL: no use. Only a hint: the range will be read soon. Called from several threads. */
 	void (*read_ahead)(struct bcfmt_dev *dev, uint64_t offset_bytes, uint64_t len_bytes);
+	/*
+	 * Whether a read of the range would have to wait for the medium and read_around() can take
+	 * its place, as far as it can be told. NULL: no. Called from several threads.
+	 */
+	bool (*is_far)(struct bcfmt_dev *dev, uint64_t offset_bytes, uint64_t len_bytes);
+	/*
+	 * Reads without keeping anything in the memory of this machine for later, into memory at a
+	 * multiple of 4 KiB. False for any reason: read() will do it, or tell why not. There where
+	 * is_far() is.
+	 */
+	bool (*read_around)(struct bcfmt_dev *dev, uint64_t offset_bytes, void *buf,
+			    size_t len_bytes);
 	/* NULL or E_UNSUPPORTED: zeros are written. Called like write. */
 	bcfmt_err (*zero)(struct bcfmt_dev *dev, uint64_t offset_bytes, uint64_t len_bytes,
 			  struct io_fault *fault);
@@ -76,6 +88,9 @@ bcfmt_err dev_next_data_quiet(struct bcfmt_dev *dev, uint64_t offset_bytes, uint
 
 /* Tells that a range, of which anything may lie beyond the end, will be read soon. */
 void dev_read_ahead(struct bcfmt_dev *dev, uint64_t offset_bytes, uint64_t len_bytes);
+/* As the operations of these names; false where anything of the range lies beyond the end. */
+bool dev_is_far(struct bcfmt_dev *dev, uint64_t offset_bytes, uint64_t len_bytes);
+bool dev_read_around(struct bcfmt_dev *dev, uint64_t offset_bytes, void *buf, size_t len_bytes);
 void dev_forget(struct bcfmt_dev *dev);
 
 /*

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/checked.h"
+#include "dev/around.h"
 #include "dev/dev_impl.h"
 #include "dev/in_use.h"
 
@@ -22,6 +23,7 @@ struct file_dev {
 	struct bcfmt_dev dev;
 	int fd;
 	bool is_block;
+	struct around around;
 };
 
 static bcfmt_err file_read(struct bcfmt_dev *dev, uint64_t offset_bytes, void *buf,
@@ -121,6 +123,21 @@ static void file_read_ahead(struct bcfmt_dev *dev, uint64_t offset_bytes, uint64
 	(void)posix_fadvise(file->fd, (off_t)offset_bytes, (off_t)len_bytes, POSIX_FADV_WILLNEED);
 }
 
+static bool file_is_far(struct bcfmt_dev *dev, uint64_t offset_bytes, uint64_t len_bytes)
+{
+	struct file_dev *file = (struct file_dev *)dev;
+
+	return around_is_far(&file->around, file->fd, offset_bytes, len_bytes);
+}
+
+static bool file_read_around(struct bcfmt_dev *dev, uint64_t offset_bytes, void *buf,
+			     size_t len_bytes)
+{
+	struct file_dev *file = (struct file_dev *)dev;
+
+	return around_read(&file->around, file->fd, offset_bytes, buf, len_bytes);
+}
+
 /* Zeros of one piece of data of a file. The first way that the file system knows is taken. */
 static int zero_data(int fd, off_t offset_bytes, off_t len_bytes)
 {
@@ -213,6 +230,7 @@ static void file_free(struct bcfmt_dev *dev)
 {
 	struct file_dev *file = (struct file_dev *)dev;
 
+	around_clear(&file->around);
 	if (file->fd >= 0)
 		close(file->fd);
 	free(file);
@@ -224,6 +242,8 @@ static const struct dev_ops file_ops = {
 	.flush = file_flush,
 	.next_data = file_next_data,
 	.read_ahead = file_read_ahead,
+	.is_far = file_is_far,
+	.read_around = file_read_around,
 	.zero = file_zero,
 	.discard = file_discard,
 	.forget = file_forget,
@@ -381,6 +401,7 @@ bcfmt_err bcfmt_dev_open(struct bcfmt_ctx *ctx, const char *path, unsigned int f
 		return bcfmt_fail(ctx, BCFMT_E_NOMEM, "%s: out of memory", path);
 	}
 	file->fd = -1;
+	around_init(&file->around);
 	file->is_block = S_ISBLK(seen.st_mode);
 	file->dev.is_writable = flags & BCFMT_OPEN_WRITE;
 	err = file->is_block ? open_block(ctx, path, flags, &seen, file)
@@ -430,6 +451,7 @@ bcfmt_err dev_file_create(struct bcfmt_ctx *ctx, const char *path, struct bcfmt_
 		return bcfmt_fail(ctx, BCFMT_E_NOMEM, "%s: out of memory", path);
 	}
 	file->dev.is_writable = true;
+	around_init(&file->around);
 	file->fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, S_IRUSR | S_IWUSR);
 	if (file->fd < 0 && errno == EEXIST)
 		err = bcfmt_fail(ctx, BCFMT_E_ARG, "%s: is there already, and is not overwritten",

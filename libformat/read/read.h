@@ -40,6 +40,8 @@ bcfmt_err uuids_read(struct bcfmt_ctx *ctx, struct bcfmt_dev *dev, const struct 
 struct node_reader {
 	uint8_t *buf;
 	size_t buf_bytes;
+	/* Not NULL: all sectors of the node to be read next, and only of that. */
+	const uint8_t *ready;
 	struct bcfmt_node node;
 	struct bcfmt_bad_read bad;
 };

@@ -4,11 +4,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "dev/dev_impl.h"
+#include "dev/ahead.h"
 #include "set/tree_impl.h"
 
 /* Nodes taken at once: few enough to share the end of a list, enough to keep reads in a row. */
 #define BATCH 8u
+/* So few nodes are not worth threads of their own that read them. */
+#define RING_NODES_MIN 16u
+#define RING_LOOKS 8u
 #define READ_AHEAD_BYTES (16u << 20)
 #define READ_AHEAD_MIN 8u
 #define READ_AHEAD_MAX 256u
@@ -17,7 +20,8 @@ struct crew {
 	struct bcfmt_ctx *ctx;
 	struct bcfmt_dev *dev;
 	const struct bcfmt_node_ref *refs;
-	size_t depth; /* of nodes to read ahead */
+	size_t depth; /* of nodes to ask for ahead */
+	struct ahead *ring; /* NULL: every worker reads its nodes itself */
 	const char *pass;
 	const uint32_t *order;
 	size_t n;
@@ -63,6 +67,47 @@ void ref_read_ahead(struct bcfmt_dev *dev, const struct bcfmt_node_ref *ref)
 			       (uint64_t)ref->sectors * BCFMT_SECTOR_BYTES);
 }
 
+static void node_place(void *arg, size_t i, uint64_t *offset_bytes, size_t *len_bytes)
+{
+	const struct crew *crew = arg;
+	const struct bcfmt_node_ref *ref = &crew->refs[crew->order[i]];
+
+	*offset_bytes = bcfmt_ptr_sector(ref->ptr) * BCFMT_SECTOR_BYTES;
+	*len_bytes = (size_t)ref->sectors * BCFMT_SECTOR_BYTES;
+}
+
+/* A look at some nodes, spread over all, tells whether they have to be fetched from the medium. */
+static void crew_start_ring(struct crew *crew, const struct bcfmt_geometry *geo)
+{
+	bool is_far = false;
+
+	for (size_t look = 0; crew->n >= RING_NODES_MIN && look < RING_LOOKS && !is_far; look++) {
+		uint64_t offset_bytes;
+		size_t len_bytes;
+
+		node_place(crew, (crew->n - 1) * look / (RING_LOOKS - 1), &offset_bytes,
+			   &len_bytes);
+		is_far = len_bytes && dev_is_far(crew->dev, offset_bytes, len_bytes);
+	}
+	if (is_far)
+		crew->ring = ahead_start(crew->dev, (size_t)geo->node_sectors * BCFMT_SECTOR_BYTES,
+					 crew->n, node_place, crew);
+}
+
+/* Works on the node at a place of the order. */
+static bcfmt_err crew_work_one(struct crew *crew, struct worker *worker, size_t at)
+{
+	bcfmt_err err;
+
+	if (crew->ring)
+		worker->reader.ready = ahead_take(crew->ring, at);
+	err = crew->work(crew->arg, worker, crew->order[at]);
+	worker->reader.ready = NULL;
+	if (crew->ring)
+		ahead_give(crew->ring, at);
+	return err;
+}
+
 /* Asks for the nodes up to some way behind end, each once. */
 static void crew_read_ahead(struct crew *crew, size_t end)
 {
@@ -80,19 +125,21 @@ static void crew_read_ahead(struct crew *crew, size_t end)
 
 static void crew_work(struct crew *crew, bool is_caller)
 {
+	/* Of a ring no worker may hold more than what it works on. */
+	size_t batch = crew->ring ? 1 : BATCH;
 	struct worker worker;
 
 	memset(&worker, 0, sizeof(worker));
 	for (;;) {
-		size_t begin = __atomic_fetch_add(&crew->next, BATCH, __ATOMIC_RELAXED);
-		size_t end = begin + BATCH < crew->n ? begin + BATCH : crew->n;
+		size_t begin = __atomic_fetch_add(&crew->next, batch, __ATOMIC_RELAXED);
+		size_t end = begin + batch < crew->n ? begin + batch : crew->n;
 
 		if (begin >= crew->n || __atomic_load_n(&crew->first_err, __ATOMIC_RELAXED))
 			break;
-		if (crew->refs)
+		if (crew->refs && !crew->ring)
 			crew_read_ahead(crew, end);
 		for (size_t i = begin; i < end; i++) {
-			bcfmt_err err = crew->work(crew->arg, &worker, crew->order[i]);
+			bcfmt_err err = crew_work_one(crew, &worker, i);
 
 			if (err) {
 				crew_fail(crew, err);
@@ -126,6 +173,8 @@ bcfmt_err crew_run(struct bcfmt_set *set, const char *pass, const struct bcfmt_n
 
 	if (wanted > sizeof(threads) / sizeof(threads[0]))
 		wanted = sizeof(threads) / sizeof(threads[0]);
+	if (refs)
+		crew_start_ring(&crew, &set->geo);
 	/* A thread that cannot be had is no error: the caller's own does all the work. */
 	while (n_threads + 1 < wanted && (n_threads + 1) * BATCH < n &&
 	       !pthread_create(&threads[n_threads], NULL, crew_thread, &crew))
@@ -133,6 +182,7 @@ bcfmt_err crew_run(struct bcfmt_set *set, const char *pass, const struct bcfmt_n
 	crew_work(&crew, true);
 	for (unsigned int i = 0; i < n_threads; i++)
 		pthread_join(threads[i], NULL);
+	ahead_stop(crew.ring);
 	return (bcfmt_err)crew.first_err;
 }
 
