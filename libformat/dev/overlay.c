@@ -312,30 +312,15 @@ static void overlay_read_ahead(struct bcfmt_dev *dev, uint64_t offset_bytes, uin
 	dev_read_ahead(((struct overlay_dev *)dev)->lower, offset_bytes, len_bytes);
 }
 
-static bool overlay_is_far(struct bcfmt_dev *dev, uint64_t offset_bytes, uint64_t len_bytes)
-{
-	struct overlay_dev *overlay = (struct overlay_dev *)dev;
-
-	return untouched_bytes(overlay, offset_bytes, len_bytes) == len_bytes &&
-	       dev_is_far(overlay->lower, offset_bytes, len_bytes);
-}
-
-static bool overlay_read_around(struct bcfmt_dev *dev, uint64_t offset_bytes, void *buf,
-				size_t len_bytes)
-{
-	struct overlay_dev *overlay = (struct overlay_dev *)dev;
-
-	return untouched_bytes(overlay, offset_bytes, len_bytes) == len_bytes &&
-	       dev_read_around(overlay->lower, offset_bytes, buf, len_bytes);
-}
-
+/*
+ * Nothing is far or read around: whoever plans a repair on an overlay reads all nodes several times,
+ * and only the first time they should have to come from the medium.
+ */
 static const struct dev_ops overlay_ops = {
 	.read = overlay_read,
 	.write = overlay_write,
 	.next_data = overlay_next_data,
 	.read_ahead = overlay_read_ahead,
-	.is_far = overlay_is_far,
-	.read_around = overlay_read_around,
 	.free = overlay_free,
 };
 

@@ -26,10 +26,11 @@
 static int usage(void)
 {
 	fprintf(stderr,
-		"usage: bench time COMMAND...    runs it, prints seconds of wall, user and system,\n"
-		"                                and KiB of memory at most\n"
+		"usage: bench time [N] COMMAND...  runs it, prints seconds of wall, user and system,\n"
+		"                                  and KiB of memory at most; it is to exit with N (0)\n"
 		"       bench read CACHE THREADS reads all leaves in device order, prints seconds and bytes\n"
 		"       bench flat CACHE OUT     writes the same bytes one behind the other\n"
+		"       bench damage CACHE N     writes into every Nth leaf, in device order\n"
 		"       bench seq FILE           reads a file from begin to end, prints seconds\n"
 		"       bench drop FILE...       takes files out of the page cache; 3: that has no effect\n"
 		"       bench xml MAPPINGS       input for cache_restore\n");
@@ -57,7 +58,7 @@ static double seconds_of(const struct timeval *time)
 	return (double)time->tv_sec + (double)time->tv_usec / 1e6;
 }
 
-static int time_command(char **argv)
+static int time_command(char **argv, uint64_t exit_code)
 {
 	double begin = now_seconds();
 	struct rusage used;
@@ -74,8 +75,8 @@ static int time_command(char **argv)
 	}
 	if (pid < 0 || wait4(pid, &status, 0, &used) != pid)
 		return fail(argv[0]);
-	if (!WIFEXITED(status) || WEXITSTATUS(status)) {
-		cli_error(argv[0], "ended with status %d", status);
+	if (!WIFEXITED(status) || (uint64_t)WEXITSTATUS(status) != exit_code) {
+		cli_error(argv[0], "ended with wait status 0x%x", (unsigned int)status);
 		return 1;
 	}
 	printf("%.4f %.4f %.4f %ld\n", now_seconds() - begin, seconds_of(&used.ru_utime),
@@ -190,6 +191,54 @@ static bool write_flat(struct leaves *leaves, const char *path)
 	return is_fine;
 }
 
+#define BSET_BYTES 32u /* of its header */
+
+/*
+ * By turns: bytes in the middle of the keys, so that all of them are lost, and behind the keys a
+ * further bset that did not get to the disk whole, so that the leaf has to be written anew.
+ */
+static bool damage_leaf(int fd, const struct bcfmt_node_ref *ref, uint32_t block_bytes,
+			bool is_torn)
+{
+	uint64_t start_bytes = bcfmt_ptr_sector(ref->ptr) * BCFMT_SECTOR_BYTES, at_bytes;
+	uint8_t bytes[BCFMT_SECTOR_BYTES];
+	uint32_t words = 32;
+
+	at_bytes = start_bytes + leaf_bytes(ref) / 4 / block_bytes * block_bytes;
+	memset(bytes, 0xdb, sizeof(bytes));
+	if (is_torn) {
+		if (pread(fd, bytes, sizeof(bytes), (off_t)start_bytes) != (ssize_t)sizeof(bytes))
+			return false;
+		memcpy(&words, bytes + BSET_BYTES - sizeof(words), sizeof(words));
+		at_bytes = BSET_BYTES + (uint64_t)words * 8 + block_bytes - 1;
+		at_bytes = start_bytes + at_bytes / block_bytes * block_bytes;
+		words = 32;
+		memcpy(bytes + BSET_BYTES - sizeof(words), &words, sizeof(words));
+	}
+	return at_bytes + sizeof(bytes) <= start_bytes + leaf_bytes(ref) &&
+	       pwrite(fd, bytes, sizeof(bytes), (off_t)at_bytes) == (ssize_t)sizeof(bytes);
+}
+
+static int damage(const char *cache, uint64_t every)
+{
+	struct leaves leaves = { 0 };
+	bcfmt_err err = leaves_open(&leaves, cache);
+	int fd = err ? -1 : open(cache, O_RDWR | O_CLOEXEC), result = 0;
+	uint32_t block_bytes = err ? 0 : bcfmt_block_bytes(&leaves.set->geo);
+
+	if (err)
+		cli_error_ctx(cache, leaves.ctx, err);
+	else if (fd < 0)
+		result = fail(cache);
+	for (size_t i = every / 2; fd >= 0 && !result && i < leaves.n; i += every)
+		if (!damage_leaf(fd, leaves.refs[i], block_bytes, i / every % 2))
+			result = fail(cache);
+	if (fd >= 0)
+		close(fd);
+	leaves_close(&leaves);
+	return err ? 1 : result;
+}
+
 static int with_leaves(const char *cache, const char *flat_path, unsigned int n_threads)
 {
 	struct leaves leaves = { 0 };
@@ -268,13 +317,18 @@ int main(int argc, char **argv)
 	uint64_t number;
 	int result = 0;
 
-	if (argc > 2 && !strcmp(argv[1], "time"))
-		result = time_command(argv + 2);
+	if (argc > 3 && !strcmp(argv[1], "time") && cli_number_u64(argv[2], 255, &number))
+		result = time_command(argv + 3, number);
+	else if (argc > 2 && !strcmp(argv[1], "time"))
+		result = time_command(argv + 2, 0);
 	else if (argc == 4 && !strcmp(argv[1], "read") &&
 		 cli_number_u64(argv[3], THREADS_MAX, &number) && number)
 		result = with_leaves(argv[2], NULL, (unsigned int)number);
 	else if (argc == 4 && !strcmp(argv[1], "flat"))
 		result = with_leaves(argv[2], argv[3], 1);
+	else if (argc == 4 && !strcmp(argv[1], "damage") &&
+		 cli_number_u64(argv[3], UINT32_MAX, &number) && number)
+		result = damage(argv[2], number);
 	else if (argc == 3 && !strcmp(argv[1], "seq"))
 		result = read_sequential(argv[2]);
 	else if (argc > 2 && !strcmp(argv[1], "drop"))
