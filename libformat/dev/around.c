@@ -53,14 +53,14 @@ static bool open_direct(struct around *around, int fd)
 }
 
 /*
- * RWF_NOWAIT would tell as well, but it begins to read what is not there. Kernels say of a file
- * that the caller could not write to that all of it is in memory.
+ * Of single pages that are missing nobody need care. RWF_NOWAIT would tell as well, but it begins to
+ * read what is not there. Kernels say of a file that the caller could not write to that all of it is
+ * in memory.
  */
-static bool is_in_page_cache(int fd, uint64_t offset_bytes, uint64_t len_bytes)
+static bool is_mostly_in_page_cache(int fd, uint64_t offset_bytes, uint64_t len_bytes)
 {
-	uint64_t page_bytes = (uint64_t)sysconf(_SC_PAGESIZE), begin_bytes, pages;
+	uint64_t page_bytes = (uint64_t)sysconf(_SC_PAGESIZE), begin_bytes, pages, missing = 0;
 	unsigned char is_in[LOOK_PAGES_MAX];
-	bool is_all_in = true;
 	void *map;
 
 	begin_bytes = offset_bytes - offset_bytes % page_bytes;
@@ -71,14 +71,14 @@ static bool is_in_page_cache(int fd, uint64_t offset_bytes, uint64_t len_bytes)
 		return true;
 	if (!mincore(map, pages * page_bytes, is_in))
 		for (uint64_t i = 0; i < pages; i++)
-			is_all_in &= is_in[i] & 1;
+			missing += !(is_in[i] & 1);
 	munmap(map, pages * page_bytes);
-	return is_all_in;
+	return missing <= pages / 2;
 }
 
 bool around_is_far(struct around *around, int fd, uint64_t offset_bytes, uint64_t len_bytes)
 {
-	return !is_in_page_cache(fd, offset_bytes, len_bytes) && open_direct(around, fd);
+	return !is_mostly_in_page_cache(fd, offset_bytes, len_bytes) && open_direct(around, fd);
 }
 
 bool around_read(struct around *around, int fd, uint64_t offset_bytes, void *buf, size_t len_bytes)

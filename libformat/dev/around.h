@@ -14,7 +14,7 @@ struct around {
 
 void around_init(struct around *around);
 void around_clear(struct around *around);
-/* Some of the range is not in the page cache, as far as it can be told, and can be read around it. */
+/* Most of the range is not in the page cache, as far as can be told, and can be read around it. */
 bool around_is_far(struct around *around, int fd, uint64_t offset_bytes, uint64_t len_bytes);
 /* All of it or false. offset, length and buf are to be multiples of the device's block. */
 bool around_read(struct around *around, int fd, uint64_t offset_bytes, void *buf, size_t len_bytes);

@@ -32,8 +32,9 @@ struct dev_ops {
 	/* NULL: no use. Only a hint: the range will be read soon. Called from several threads. */
 	void (*read_ahead)(struct bcfmt_dev *dev, uint64_t offset_bytes, uint64_t len_bytes);
 	/*
-	 * Whether a read of the range would have to wait for the medium and read_around() can take
-	 * its place, as far as it can be told. NULL: no. Called from several threads.
+	 * Whether a read of the range would have to fetch most of it from the medium and
+	 * read_around() can take its place, as far as can be told. NULL: no. Called from several
+	 * threads.
 	 */
 	bool (*is_far)(struct bcfmt_dev *dev, uint64_t offset_bytes, uint64_t len_bytes);
 	/*

@@ -76,20 +76,20 @@ static void node_place(void *arg, size_t i, uint64_t *offset_bytes, size_t *len_
 	*len_bytes = (size_t)ref->sectors * BCFMT_SECTOR_BYTES;
 }
 
-/* A look at some nodes, spread over all, tells whether they have to be fetched from the medium. */
+/* A look at some nodes, spread over all, tells whether most are to be fetched from the medium. */
 static void crew_start_ring(struct crew *crew, const struct bcfmt_geometry *geo)
 {
-	bool is_far = false;
+	unsigned int far = 0;
 
-	for (size_t look = 0; crew->n >= RING_NODES_MIN && look < RING_LOOKS && !is_far; look++) {
+	for (size_t look = 0; crew->n >= RING_NODES_MIN && look < RING_LOOKS; look++) {
 		uint64_t offset_bytes;
 		size_t len_bytes;
 
 		node_place(crew, (crew->n - 1) * look / (RING_LOOKS - 1), &offset_bytes,
 			   &len_bytes);
-		is_far = len_bytes && dev_is_far(crew->dev, offset_bytes, len_bytes);
+		far += len_bytes && dev_is_far(crew->dev, offset_bytes, len_bytes);
 	}
-	if (is_far)
+	if (far > RING_LOOKS / 2)
 		crew->ring = ahead_start(crew->dev, (size_t)geo->node_sectors * BCFMT_SECTOR_BYTES,
 					 crew->n, node_place, crew);
 }

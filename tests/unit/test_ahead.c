@@ -229,6 +229,22 @@ Test(ahead, around_the_page_cache)
 	bcfmt_dev_free(dev);
 }
 
+Test(ahead, most_of_a_range_decides)
+{
+	struct bcfmt_dev *dev = far_file();
+	uint8_t bytes[65536] = { 1 };
+
+	if (!dev)
+		cr_skip_test("no O_DIRECT there");
+	/* Whole pages are written without reading any. */
+	cr_assert_eq(bcfmt_dev_write(dev, 65536, bytes, sizeof(bytes)), BCFMT_OK);
+	cr_expect(dev_is_far(dev, 0, FILE_BYTES));
+	cr_expect(dev_is_far(dev, 65536, 3 * 65536));
+	cr_expect_not(dev_is_far(dev, 65536, 2 * 65536));
+	cr_expect_not(dev_is_far(dev, 61440, 69632));
+	bcfmt_dev_free(dev);
+}
+
 Test(ahead, what_was_read_or_written_is_near)
 {
 	struct bcfmt_dev *dev = far_file();
@@ -288,6 +304,7 @@ struct far_dev {
 	struct bcfmt_dev dev;
 	struct bcfmt_dev *lower;
 	uint64_t first_leaf_byte;
+	uint64_t near_from_byte;
 	size_t n_around; /* atomic */
 	size_t n_read;	 /* atomic; of leaves */
 	uint64_t fail_at;
@@ -307,9 +324,8 @@ static bcfmt_err far_read(struct bcfmt_dev *dev, uint64_t offset_bytes, void *bu
 static bool far_is_far(struct bcfmt_dev *dev, uint64_t offset_bytes, uint64_t len_bytes)
 {
 	(void)dev;
-	(void)offset_bytes;
 	(void)len_bytes;
-	return true;
+	return offset_bytes < far.near_from_byte;
 }
 
 static bool far_read_around(struct bcfmt_dev *dev, uint64_t offset_bytes, void *buf,
@@ -360,6 +376,7 @@ static void open_far_tree(unsigned int threads, struct bcfmt_tree **tree)
 	cr_assert_eq(dev_init_above(&far.dev, &far_ops, kit.ctx, kit.dev), BCFMT_OK);
 	far.lower = kit.dev;
 	far.first_leaf_byte = 100ull * 65536;
+	far.near_from_byte = UINT64_MAX;
 	kit.dev = &far.dev;
 	cr_assert_eq(set_kit_open(&kit), BCFMT_OK);
 	cr_assert_eq(bcfmt_tree_open(kit.set, NULL, tree), BCFMT_OK);
@@ -413,6 +430,24 @@ Test(ahead, a_walk_reads_far_leaves_ahead)
 		bcfmt_tree_free(tree);
 		set_kit_clear(&kit);
 	}
+}
+
+/* A few that are not in memory are asked for like all others. */
+Test(ahead, a_walk_over_leaves_most_of_which_are_near)
+{
+	struct seen seen = { 0 };
+	struct bcfmt_tree_visitor visitor = { .arg = &seen, .leaf = see_leaf };
+	struct bcfmt_tree *tree;
+	bool again;
+
+	open_far_tree(2, &tree);
+	far.near_from_byte = (100ull + LEAVES / 3) * 65536;
+	cr_assert_eq(bcfmt_tree_walk_leaves(tree, &visitor, &again), BCFMT_OK);
+	cr_expect_eq(far.n_around, 0);
+	cr_expect_eq(far.n_read, LEAVES);
+	cr_expect_eq(seen.n_leaves, LEAVES);
+	bcfmt_tree_free(tree);
+	set_kit_clear(&kit);
 }
 
 Test(ahead, a_walk_that_fails_ends_the_reading)
