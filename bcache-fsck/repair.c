@@ -187,6 +187,20 @@ void repair_agree_again(struct repair *repair)
 		(void)agree(repair);
 }
 
+/* What comes of what was agreed to may ask for more. */
+bcfmt_err repair_rehearse(struct repair *repair, enum bcfmt_rehearsal *result)
+{
+	bcfmt_err err = bcfmt_repair_rehearse(repair->run, result);
+
+	while (!err && *result == BCFMT_REHEARSAL_MORE) {
+		cli_progress_clear();
+		if (!agree(repair))
+			return BCFMT_E_CANCELLED;
+		err = bcfmt_repair_rehearse(repair->run, result);
+	}
+	return err;
+}
+
 /* ---- what is written ---- */
 
 static bcfmt_err print_write(void *arg, const struct bcfmt_repair_write *write)
@@ -302,7 +316,7 @@ static int rehearse(struct repair *repair)
 	if (bits)
 		return bits;
 	repair->is_spent = true;
-	err = bcfmt_repair_rehearse(repair->run, &result);
+	err = repair_rehearse(repair, &result);
 	repair->is_spent = err || result != BCFMT_REHEARSAL_NOTHING;
 	cli_progress_clear();
 	print_plan(repair);

@@ -148,6 +148,30 @@ bool plan_leave(struct bcfmt_repair_run *repair, enum bcfmt_problem_id id, const
 	return false;
 }
 
+bool plan_extend(struct bcfmt_repair_run *repair, const struct bcfmt_problem *problem,
+		 uint64_t findings)
+{
+	struct bcfmt_plan_item *item;
+
+	if (problem->repair != BCFMT_REPAIR_SET_BACKING_STATE ||
+	    problem->consent == BCFMT_CONSENT_NEVER || super_why_left(repair, problem))
+		return false;
+	for (size_t i = 0; i < repair->items.n; i++) {
+		item = item_at(repair, i);
+		if (item->problem != problem)
+			continue;
+		item->findings += findings;
+		return item->state == BCFMT_PLAN_AGREED;
+	}
+	item = vec_push(&repair->items, sizeof(*item));
+	if (!item)
+		return false;
+	*item = (struct bcfmt_plan_item){ .problem = problem,
+					  .findings = findings,
+					  .state = BCFMT_PLAN_OPEN };
+	return true;
+}
+
 bool plan_is_agreed(const struct bcfmt_repair_run *repair, enum bcfmt_problem_id id)
 {
 	for (size_t i = 0; i < repair->items.n; i++) {

@@ -47,6 +47,9 @@ struct bcfmt_repair_run {
 	struct vec items;      /* struct bcfmt_plan_item */
 	struct orders *orders; /* NULL: none */
 
+	/* Those of rehearsals after which there was more to do, the oldest first. */
+	struct bcfmt_report *reports_more[BCFMT_REHEARSALS_MORE_MAX];
+	size_t n_more;
 	struct bcfmt_set *set_after;
 	struct bcfmt_report *report_after;
 	struct bcfmt_verdict verdict_after;
@@ -72,6 +75,12 @@ bool plan_is_any_agreed(const struct bcfmt_repair_run *repair);
 bool plan_may_ask(const struct bcfmt_repair_run *repair);
 /* An item that can be left alone turned out to be one that must be; false for all others. */
 bool plan_leave(struct bcfmt_repair_run *repair, enum bcfmt_problem_id id, const char *why);
+/*
+ * A rehearsal found a problem, so many times, that the plan does not know of or not of all: true
+ * when it has an open or agreed item for it now. Only for what superblocks alone mend.
+ */
+bool plan_extend(struct bcfmt_repair_run *repair, const struct bcfmt_problem *problem,
+		 uint64_t findings);
 /* Nothing of what was agreed to is done. */
 void plan_leave_all(struct bcfmt_repair_run *repair, const char *why);
 
