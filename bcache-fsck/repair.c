@@ -74,8 +74,10 @@ static void print_plan(struct repair *repair)
 	for (size_t i = 0; i < bcfmt_repair_items(repair->run); i++) {
 		const struct bcfmt_plan_item *item = bcfmt_repair_item(repair->run, i);
 
-		/* It is no repair of the plan, but it is done all the same. */
-		if (item->problem->repair != BCFMT_REPAIR_ADOPT || !is_adopting(repair->options))
+		/* It is an order and no repair of the plan; --writeback adopts while it copies. */
+		if (item->problem->repair != BCFMT_REPAIR_ADOPT ||
+		    (item->state == BCFMT_PLAN_LEFT &&
+		     !(repair->options->is_writeback && is_adopting(repair->options))))
 			print_item(repair, item);
 	}
 }

@@ -148,6 +148,20 @@ bool plan_leave(struct bcfmt_repair_run *repair, enum bcfmt_problem_id id, const
 	return false;
 }
 
+void plan_adopt(struct bcfmt_repair_run *repair, bool is_any)
+{
+	for (size_t i = 0; i < repair->items.n; i++) {
+		struct bcfmt_plan_item *item = item_at(repair, i);
+
+		if (item->problem->repair != BCFMT_REPAIR_ADOPT)
+			continue;
+		item->state = is_any ? BCFMT_PLAN_AGREED : BCFMT_PLAN_LEFT;
+		item->why = is_any ? NULL
+				   : "no older table of the cache proves whose the data is: say it"
+				     " with --adopt INODE=UUID";
+	}
+}
+
 bool plan_extend(struct bcfmt_repair_run *repair, const struct bcfmt_problem *problem,
 		 uint64_t findings)
 {

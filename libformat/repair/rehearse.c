@@ -52,7 +52,8 @@ static bcfmt_err judge_findings(struct bcfmt_repair_run *repair)
 
 		if (table[i].severity == BCFMT_SEV_NOTE || !after)
 			continue;
-		if (plan_is_agreed(repair, table[i].id) &&
+		/* Other devices may have data that nobody adopts. */
+		if (plan_is_agreed(repair, table[i].id) && table[i].repair != BCFMT_REPAIR_ADOPT &&
 		    (after > before ||
 		     !plan_leave(repair, table[i].id, "what would be right is not known")))
 			return reject(repair, &table[i], "is not repaired", before, after);

@@ -75,6 +75,8 @@ bool plan_is_any_agreed(const struct bcfmt_repair_run *repair);
 bool plan_may_ask(const struct bcfmt_repair_run *repair);
 /* An item that can be left alone turned out to be one that must be; false for all others. */
 bool plan_leave(struct bcfmt_repair_run *repair, enum bcfmt_problem_id id, const char *why);
+/* Adoption was asked for; is_any: and there is something to adopt. */
+void plan_adopt(struct bcfmt_repair_run *repair, bool is_any);
 /*
  * A rehearsal found a problem, so many times, that the plan does not know of or not of all: true
  * when it has an open or agreed item for it now. Only for what superblocks alone mend.
@@ -181,9 +183,14 @@ struct inode_use {
 	uint64_t clean_sectors;
 	uint64_t end_sector; /* of its last extent */
 };
-/* Puts entries right, as far as the plan says; has set->n_uuids of both. */
-void uuids_mend(const struct bcfmt_repair_run *repair, const struct inode_use *use,
-		struct bcfmt_uuid_entry *entries);
+/* Puts entries right, as far as the plan says; has set->n_uuids of both. tree: of the set. */
+bcfmt_err uuids_mend(const struct bcfmt_repair_run *repair, struct bcfmt_tree *tree,
+		     const struct inode_use *use, struct bcfmt_uuid_entry *entries);
+/* A live entry whose fields exclude each other. */
+bool uuids_is_implausible(const struct bcfmt_uuid_entry *entry);
+/* Gives devices of the set that no entry names the slots that are theirs, where that can be told. */
+bcfmt_err uuids_name(const struct bcfmt_repair_run *repair, struct bcfmt_tree *tree,
+		     const struct inode_use *use, struct bcfmt_uuid_entry *entries);
 bcfmt_err tables_write(struct bcfmt_repair_run *repair, struct repair_buckets *buckets,
 		       const struct bcfmt_uuid_entry *uuids, struct tables *out);
 /*

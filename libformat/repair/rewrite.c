@@ -402,8 +402,9 @@ static bcfmt_err write_tables(struct rewrite *rw, struct tables *tables)
 	if (!uuids)
 		return bcfmt_fail(rw->repair->ctx, BCFMT_E_NOMEM, "out of memory for uuids");
 	memcpy(uuids, from, bytes);
-	uuids_mend(rw->repair, rw->inodes, uuids);
-	err = tables_write(rw->repair, rw->buckets, uuids, tables);
+	err = uuids_mend(rw->repair, rw->tree, rw->inodes, uuids);
+	if (!err)
+		err = tables_write(rw->repair, rw->buckets, uuids, tables);
 	free(uuids);
 	return err;
 }

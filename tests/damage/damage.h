@@ -120,8 +120,8 @@ struct ran run_program(int (*program)(int, char **), const char *const *argv,
 
 /* Options that a run calls for, because nothing but the user can know. */
 struct asked {
-	bool has_roles;		  /* --cache and --backing */
-	bool is_adopting;	  /* --adopt auto */
+	bool has_roles; /* --cache and --backing */
+	enum adopting { ADOPT_NOTHING, ADOPT_AUTO, ADOPT_NAMED } adopting; /* --adopt */
 	uint64_t incarnation_seq; /* --incarnation; 0: not */
 };
 

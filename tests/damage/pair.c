@@ -8,6 +8,8 @@
 #include "base/checked.h"
 #include "damage/suite.h"
 
+#define WORDS_MAX 24u
+
 void fail(struct pair *pair, const char *fmt, ...)
 {
 	size_t n = strlen(pair->faults);
@@ -37,14 +39,23 @@ void count_run(struct pair *pair, const struct ran *ran, const char *what)
 static struct ran run_fsck(struct pair *pair, const struct asked *asked, const char *prefix,
 			   const char *out, const char *err)
 {
-	const char *words[16] = { "bcache-fsck", "-y",	   "-j1",  "--undo-file", "none",
-				  "--json",	 "--lost", prefix, NULL };
-	char seq[24];
+	const struct suite *suite = pair->suite;
+	const char *words[WORDS_MAX] = { "bcache-fsck", "-y",	  "-j1",  "--undo-file", "none",
+					 "--json",	"--lost", prefix, NULL };
+	char seq[24], owners[VOLUMES_MAX][64];
 	size_t n = 8;
 
-	if (asked->is_adopting) {
+	if (asked->adopting == ADOPT_AUTO) {
 		words[n++] = "--adopt";
 		words[n++] = "auto";
+	}
+	for (size_t i = 0; asked->adopting == ADOPT_NAMED && i < suite->n_volumes; i++) {
+		if (!suite->volumes[i].device)
+			continue;
+		snprintf(owners[i], sizeof(owners[i]), "%u=%s", suite->volumes[i].inode,
+			 suite->volumes[i].uuid);
+		words[n++] = "--adopt";
+		words[n++] = owners[i];
 	}
 	snprintf(seq, sizeof(seq), "%llu", (unsigned long long)asked->incarnation_seq);
 	if (asked->incarnation_seq) {
@@ -108,8 +119,10 @@ static bool take_asked(struct pair *pair)
 		asked->incarnation_seq = wanted->incarnation_seq;
 		return true;
 	}
-	if (wanted->is_adopting && !asked->is_adopting)
-		return asked->is_adopting = true;
+	if (wanted->adopting > asked->adopting) {
+		asked->adopting = wanted->adopting;
+		return true;
+	}
 	return false;
 }
 
@@ -201,7 +214,7 @@ static void judge_pair(struct pair *pair)
 	       (unsigned long long)pair->right, (unsigned long long)pair->silent,
 	       (unsigned long long)pair->wrong, pair->asked.has_roles ? "roles," : "",
 	       pair->asked.incarnation_seq ? "incarnation," : "",
-	       pair->asked.is_adopting ? "adopt," : "", pair->runs > 1 ? "" : "-");
+	       pair->asked.adopting ? "adopt," : "", pair->runs > 1 ? "" : "-");
 	if (pair->has_failed)
 		printf("fail %s %s: exit code %d: %s\n", pair->damage->name, image,
 		       pair->first.status, pair->faults);

@@ -45,7 +45,7 @@ static void take_asked(struct told *told, const char *why)
 	else if (strstr(why, "--incarnation"))
 		told->asked.incarnation_seq = told->taken_seq;
 	else if (strstr(why, "--adopt"))
-		told->asked.is_adopting = true;
+		told->asked.adopting = strstr(why, "INODE=UUID") ? ADOPT_NAMED : ADOPT_AUTO;
 }
 
 static void take_row(struct told *told, const json_t *row)

@@ -146,7 +146,7 @@ BCFMT_API const char *bcfmt_repair_why_no_orders(const struct bcfmt_repair_run *
  * the inodes where it has none, which then is its slot again. Only dirty ones do; clean ones can be
  * older than what the device holds. The device is marked as attached, and as dirty. home is that of
  * bcfmt_repair_set(), and borrowed. E_ARG when bcfmt_repair_why_no_orders() has a reason; devices
- * that are refused are left out.
+ * that are refused are left out. Where none is left nothing is ordered, and the plan says why.
  */
 BCFMT_API bcfmt_err bcfmt_repair_order_adoption(struct bcfmt_repair_run *repair,
 						const struct bcfmt_home *home);
