@@ -197,18 +197,30 @@ bool plan_is_agreed(const struct bcfmt_repair_run *repair, enum bcfmt_problem_id
 	return false;
 }
 
+bool plan_rebuilds_uuids(const struct bcfmt_repair_run *repair)
+{
+	for (size_t i = 0; i < repair->items.n; i++) {
+		const struct bcfmt_plan_item *item = bcfmt_repair_item(repair, i);
+
+		if (item->state == BCFMT_PLAN_AGREED &&
+		    item->problem->repair == BCFMT_REPAIR_REBUILD_UUIDS)
+			return true;
+	}
+	return false;
+}
+
 bool plan_needs_keys(const struct bcfmt_repair_run *repair)
 {
 	static const enum bcfmt_problem_id asking[] = {
-		BCFMT_P_EXTENT_PAST_DEVICE, BCFMT_P_EXTENT_BEFORE_DATA, BCFMT_P_BACKING_DIFFERS,
-		BCFMT_P_UUID_DUPLICATE,	    BCFMT_P_UUID_IMPLAUSIBLE,	BCFMT_P_UUID_VOLUME_EMPTY,
-		BCFMT_P_BACKING_NO_ENTRY,   BCFMT_P_BACKING_UNKNOWN,
+		BCFMT_P_EXTENT_PAST_DEVICE,
+		BCFMT_P_EXTENT_BEFORE_DATA,
+		BCFMT_P_BACKING_DIFFERS,
 	};
 
 	for (size_t i = 0; i < sizeof(asking) / sizeof(asking[0]); i++)
 		if (plan_is_agreed(repair, asking[i]))
 			return true;
-	return false;
+	return plan_rebuilds_uuids(repair);
 }
 
 bool plan_is_any_agreed(const struct bcfmt_repair_run *repair)

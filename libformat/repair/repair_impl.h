@@ -70,6 +70,8 @@ bool plan_is_agreed(const struct bcfmt_repair_run *repair, enum bcfmt_problem_id
 bool plan_wants_rewrite(struct bcfmt_repair_run *repair);
 /* Some repair that was agreed to hangs on the keys of sound leaves. */
 bool plan_needs_keys(const struct bcfmt_repair_run *repair);
+/* Entries of the uuid table are to be put right. */
+bool plan_rebuilds_uuids(const struct bcfmt_repair_run *repair);
 bool plan_is_any_agreed(const struct bcfmt_repair_run *repair);
 /* Something was agreed to that is not done without being asked for. */
 bool plan_may_ask(const struct bcfmt_repair_run *repair);
@@ -188,9 +190,13 @@ bcfmt_err uuids_mend(const struct bcfmt_repair_run *repair, struct bcfmt_tree *t
 		     const struct inode_use *use, struct bcfmt_uuid_entry *entries);
 /* A live entry whose fields exclude each other. */
 bool uuids_is_implausible(const struct bcfmt_uuid_entry *entry);
-/* Gives devices of the set that no entry names the slots that are theirs, where that can be told. */
+/*
+ * Gives devices of the set that no entry names the slots that are theirs, where that can be told;
+ * where it cannot, *is_all_named becomes false.
+ */
 bcfmt_err uuids_name(const struct bcfmt_repair_run *repair, struct bcfmt_tree *tree,
-		     const struct inode_use *use, struct bcfmt_uuid_entry *entries);
+		     const struct inode_use *use, struct bcfmt_uuid_entry *entries,
+		     bool *is_all_named);
 bcfmt_err tables_write(struct bcfmt_repair_run *repair, struct repair_buckets *buckets,
 		       const struct bcfmt_uuid_entry *uuids, struct tables *out);
 /*

@@ -112,11 +112,13 @@ static enum edit edit_extent(const struct rewrite *rw, struct bcfmt_extent *exte
 /*
  * Keys that the tree has clean, and that the journal has dirty. Those of the replay window a kernel
  * makes dirty again, and so the newest copy outlives a disk that lost what it had in its cache;
- * those before it stay as they are.
+ * those before it stay as they are, and those that nobody would write back.
  */
-static void settle_written_back(struct bcfmt_extent *extent)
+static void settle_written_back(const struct rewrite *rw, struct bcfmt_extent *extent)
 {
-	if (extent->is_written_back && extent->source == BCFMT_FROM_HISTORY)
+	if (extent->is_written_back &&
+	    (extent->source == BCFMT_FROM_HISTORY ||
+	     bcfmt_uuid_state(&rw->set->uuids[extent->inode]) != BCFMT_UUID_LIVE))
 		extent->is_dirty = false;
 }
 
@@ -139,7 +141,7 @@ static bcfmt_err note_leaf(void *arg, const struct bcfmt_node_view *view,
 
 		if (edit_extent(rw, &extent, &is_changed) == EDIT_DROP)
 			continue;
-		settle_written_back(&extent);
+		settle_written_back(rw, &extent);
 		buckets_name(rw->buckets, extent.ptr);
 		add_use(rw, &extent);
 	}
@@ -250,7 +252,7 @@ static bcfmt_err write_extent(void *arg, const struct bcfmt_extent *given)
 	}
 	counts->dropped_sectors +=
 		is_lost ? sectors - (extent.end_sector - extent.start_sector) : 0;
-	settle_written_back(&extent);
+	settle_written_back(rw, &extent);
 	/* What older entries say of its bucket would look like lost keys beside a dirty one. */
 	rw->is_edited |= extent.is_written_back && extent.is_dirty;
 	if (rw->has_pending && is_continued(&rw->set->geo, &rw->pending, &extent)) {

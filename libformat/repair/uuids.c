@@ -43,20 +43,20 @@ static void mend_volume(const struct bcfmt_set *set, struct bcfmt_uuid_entry *en
 		detach(entry);
 }
 
-/* Data of volumes is always dirty; clean data is a copy of what a backing device has. */
+/*
+ * Data of volumes is always dirty; clean data is a copy of what a backing device has. may_be_volume:
+ * no device is left that the dirty data could belong to.
+ */
 static void mend_entry(const struct bcfmt_set *set, struct bcfmt_uuid_entry *entry,
-		       const struct inode_use *use)
+		       const struct inode_use *use, bool may_be_volume)
 {
-	bool has_device = bcfmt_set_backing(set, entry->uuid) || use->clean_sectors;
-
-	if (!is_used(use) && !has_device) {
-		detach(entry);
-		return;
-	}
-	if (has_device) {
+	if (bcfmt_set_backing(set, entry->uuid) || use->clean_sectors) {
 		entry->flags = 0;
 		entry->sectors = 0;
-	} else if (entry->flags & BCFMT_UUID_FLASH_ONLY && entry->sectors >= use->end_sector) {
+	} else if (!is_used(use)) {
+		detach(entry);
+	} else if (may_be_volume && entry->flags & BCFMT_UUID_FLASH_ONLY &&
+		   entry->sectors >= use->end_sector) {
 		entry->flags = BCFMT_UUID_FLASH_ONLY;
 	}
 }
@@ -95,20 +95,24 @@ bcfmt_err uuids_mend(const struct bcfmt_repair_run *repair, struct bcfmt_tree *t
 	const struct bcfmt_set *set = repair->set;
 	bool mends_volumes = plan_is_agreed(repair, BCFMT_P_UUID_VOLUME_EMPTY);
 	bool mends_entries = plan_is_agreed(repair, BCFMT_P_UUID_IMPLAUSIBLE);
+	bool is_all_named = true;
 	bcfmt_err err = BCFMT_OK;
 
+	for (uint32_t i = 0; mends_entries && i < set->n_uuids; i++)
+		if (uuids_is_implausible(&entries[i]) && !is_used(&use[i]) &&
+		    !bcfmt_set_backing(set, entries[i].uuid))
+			detach(&entries[i]);
+	if (plan_rebuilds_uuids(repair))
+		err = uuids_name(repair, tree, use, entries, &is_all_named);
 	for (uint32_t i = 0; i < set->n_uuids; i++) {
 		struct bcfmt_uuid_entry *entry = &entries[i];
 
 		if (mends_entries && uuids_is_implausible(entry))
-			mend_entry(set, entry, &use[i]);
+			mend_entry(set, entry, &use[i], is_all_named);
 		if (mends_volumes && is_live(entry) && entry->flags & BCFMT_UUID_FLASH_ONLY &&
 		    !entry->sectors)
 			mend_volume(set, entry, &use[i]);
 	}
-	if (plan_is_agreed(repair, BCFMT_P_BACKING_NO_ENTRY) ||
-	    plan_is_agreed(repair, BCFMT_P_BACKING_UNKNOWN))
-		err = uuids_name(repair, tree, use, entries);
 	/* What two slots have may be the name of neither. */
 	if (plan_is_agreed(repair, BCFMT_P_UUID_DUPLICATE))
 		mend_duplicates(set->n_uuids, entries, use);

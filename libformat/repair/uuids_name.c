@@ -188,7 +188,8 @@ static bool name_some(struct naming *naming, enum fit least)
 }
 
 bcfmt_err uuids_name(const struct bcfmt_repair_run *repair, struct bcfmt_tree *tree,
-		     const struct inode_use *use, struct bcfmt_uuid_entry *entries)
+		     const struct inode_use *use, struct bcfmt_uuid_entry *entries,
+		     bool *is_all_named)
 {
 	struct naming *naming = calloc(1, sizeof(*naming));
 	bcfmt_err err = BCFMT_OK;
@@ -212,6 +213,8 @@ bcfmt_err uuids_name(const struct bcfmt_repair_run *repair, struct bcfmt_tree *t
 		while (name_some(naming, (enum fit)least))
 			;
 end:
+	for (size_t d = 0; d < naming->n_devices; d++)
+		*is_all_named &= has_entry(naming, naming->devices[d]);
 	free(naming);
 	return err;
 }
