@@ -219,7 +219,7 @@ static int commit_orders(struct home_work *work)
 {
 	struct repair *repair = work->repair;
 	enum bcfmt_rehearsal result;
-	bcfmt_err err = bcfmt_repair_rehearse(repair->run, &result);
+	bcfmt_err err = repair_rehearse(repair, &result);
 	int bits;
 
 	cli_progress_clear();

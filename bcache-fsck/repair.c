@@ -74,8 +74,10 @@ static void print_plan(struct repair *repair)
 	for (size_t i = 0; i < bcfmt_repair_items(repair->run); i++) {
 		const struct bcfmt_plan_item *item = bcfmt_repair_item(repair->run, i);
 
-		/* It is no repair of the plan, but it is done all the same. */
-		if (item->problem->repair != BCFMT_REPAIR_ADOPT || !is_adopting(repair->options))
+		/* It is an order and no repair of the plan; --writeback adopts while it copies. */
+		if (item->problem->repair != BCFMT_REPAIR_ADOPT ||
+		    (item->state == BCFMT_PLAN_LEFT &&
+		     !(repair->options->is_writeback && is_adopting(repair->options))))
 			print_item(repair, item);
 	}
 }
@@ -185,6 +187,20 @@ void repair_agree_again(struct repair *repair)
 {
 	if (repair->options->mode != FSCK_ASK)
 		(void)agree(repair);
+}
+
+/* What comes of what was agreed to may ask for more. */
+bcfmt_err repair_rehearse(struct repair *repair, enum bcfmt_rehearsal *result)
+{
+	bcfmt_err err = bcfmt_repair_rehearse(repair->run, result);
+
+	while (!err && *result == BCFMT_REHEARSAL_MORE) {
+		cli_progress_clear();
+		if (!agree(repair))
+			return BCFMT_E_CANCELLED;
+		err = bcfmt_repair_rehearse(repair->run, result);
+	}
+	return err;
 }
 
 /* ---- what is written ---- */
@@ -302,7 +318,7 @@ static int rehearse(struct repair *repair)
 	if (bits)
 		return bits;
 	repair->is_spent = true;
-	err = bcfmt_repair_rehearse(repair->run, &result);
+	err = repair_rehearse(repair, &result);
 	repair->is_spent = err || result != BCFMT_REHEARSAL_NOTHING;
 	cli_progress_clear();
 	print_plan(repair);

@@ -17,7 +17,7 @@ struct repair {
 	struct bcfmt_repair_run *run;
 	struct bcfmt_undo *undo; /* NULL: none is wanted */
 	char *undo_path;
-	struct lost lost; /* as the first check found it */
+	struct lost lost;		   /* as the first check found it */
 	struct bcfmt_repair_params params; /* of run */
 	bool is_spent; /* the run was rehearsed: nothing else can be done with it */
 	bool is_undo_failed;
@@ -39,6 +39,11 @@ int copies_open(struct repair *repair);
 
 /* Tells why the work ended early; exit bits. */
 int repair_told(struct repair *repair, bcfmt_err err, const char *what);
+/*
+ * Rehearses the run, and again for what only shows then, as far as it is agreed to; *result is
+ * never MORE.
+ */
+bcfmt_err repair_rehearse(struct repair *repair, enum bcfmt_rehearsal *result);
 /* Agrees to what the options say beforehand; to nothing where a question would be needed. */
 void repair_agree_again(struct repair *repair);
 

@@ -240,6 +240,7 @@ static bcfmt_err report_doubts(struct leaf_check *lc, const struct bcfmt_node_vi
 	const char *why = !view->ref->sectors	? "there is no leaf" :
 			  view->ref->is_found	? "the leaf was found by a search" :
 			  view->is_disordered	? "the leaf is out of order" :
+			  view->lacks_keys	? "keys of the leaf are missing" :
 						  "the leaf is damaged";
 	char from[64], to[64];
 

@@ -237,6 +237,11 @@ static bcfmt_err check_header(struct check *ck)
 	char text[BCFMT_KEY_TEXT_BYTES];
 	bcfmt_err err = BCFMT_OK;
 
+	if (set->version_proof_seq)
+		err = CHECK_REPORT(ck, JOURNAL_OLD_VERSION, &where, BCFMT_U64("seq", newest->seq),
+				   BCFMT_U64("before", set->version_proof_seq));
+	if (err)
+		return err;
 	if (fault) {
 		bcfmt_key_text(text, &newest->btree_root);
 		err = CHECK_REPORT(ck, JOURNAL_BAD_ROOT, &where, BCFMT_U64("seq", newest->seq),

@@ -58,6 +58,7 @@ static bcfmt_err add_entry(struct scan *scan, const struct bcfmt_jset *jset, uin
 		.ring_index = (uint16_t)scan->ring_index,
 		.level = (uint8_t)jset->btree_level,
 		.is_in_sequence = scan->is_in_sequence,
+		.has_old_uuids = jset->version < 1,
 	};
 	return BCFMT_OK;
 }

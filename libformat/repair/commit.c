@@ -124,7 +124,8 @@ bcfmt_err bcfmt_repair_copy(struct bcfmt_repair_run *repair, size_t i, struct bc
 	bcfmt_err err;
 
 	*bad = (struct bcfmt_bad_read){ 0 };
-	if (i >= repair->n_members || repair->result == BCFMT_REHEARSAL_REJECTED)
+	if (i >= repair->n_members || repair->result == BCFMT_REHEARSAL_REJECTED ||
+	    repair->result == BCFMT_REHEARSAL_MORE)
 		return bcfmt_fail(repair->ctx, BCFMT_E_ARG, "there is nothing to copy");
 	err = bcfmt_dev_copy(repair->members[i].dev, to, bad);
 	if (repair->result != BCFMT_REHEARSAL_READY)

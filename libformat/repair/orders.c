@@ -144,19 +144,37 @@ static bcfmt_err adopt_device(struct bcfmt_repair_run *repair,
 	return BCFMT_OK;
 }
 
+/* Something of it is not yet as it will be. */
+static bool is_to_be_adopted(const struct bcfmt_repair_run *repair,
+			     const struct bcfmt_home_device *device)
+{
+	enum bcfmt_bdev_state state;
+
+	if (!device->is_adopted || device->refusal || !device->n_inodes)
+		return false;
+	state = bcfmt_super_bdev_state(&device->member->super);
+	return state == BCFMT_BDEV_NONE || state == BCFMT_BDEV_STALE ||
+	       (device->n_inodes > (device->has_slot ? 1u : 0u) &&
+		bcfmt_report_total(repair->report, BCFMT_P_UUID_STRANDED));
+}
+
 bcfmt_err bcfmt_repair_order_adoption(struct bcfmt_repair_run *repair,
 				      const struct bcfmt_home *home)
 {
-	bcfmt_err err = check_allowed(repair);
+	bool is_any = false;
+	bcfmt_err err = BCFMT_OK;
 
+	for (size_t i = 0; i < home->n_devices; i++)
+		is_any |= is_to_be_adopted(repair, &home->devices[i]);
+	plan_adopt(repair, is_any);
+	if (!is_any)
+		return BCFMT_OK;
+	err = check_allowed(repair);
 	if (!err)
 		err = take_orders(repair);
-	for (size_t i = 0; !err && i < home->n_devices; i++) {
-		const struct bcfmt_home_device *device = &home->devices[i];
-
-		if (device->is_adopted && !device->refusal && device->n_inodes)
-			err = adopt_device(repair, device);
-	}
+	for (size_t i = 0; !err && i < home->n_devices; i++)
+		if (is_to_be_adopted(repair, &home->devices[i]))
+			err = adopt_device(repair, &home->devices[i]);
 	if (!err)
 		qsort(repair->orders->targets, repair->orders->n_targets,
 		      sizeof(*repair->orders->targets), target_cmp);

@@ -148,6 +148,44 @@ bool plan_leave(struct bcfmt_repair_run *repair, enum bcfmt_problem_id id, const
 	return false;
 }
 
+void plan_adopt(struct bcfmt_repair_run *repair, bool is_any)
+{
+	for (size_t i = 0; i < repair->items.n; i++) {
+		struct bcfmt_plan_item *item = item_at(repair, i);
+
+		if (item->problem->repair != BCFMT_REPAIR_ADOPT)
+			continue;
+		item->state = is_any ? BCFMT_PLAN_AGREED : BCFMT_PLAN_LEFT;
+		item->why = is_any ? NULL
+				   : "no older table of the cache proves whose the data is: say it"
+				     " with --adopt INODE=UUID";
+	}
+}
+
+bool plan_extend(struct bcfmt_repair_run *repair, const struct bcfmt_problem *problem,
+		 uint64_t findings)
+{
+	struct bcfmt_plan_item *item;
+
+	if (problem->repair != BCFMT_REPAIR_SET_BACKING_STATE ||
+	    problem->consent == BCFMT_CONSENT_NEVER || super_why_left(repair, problem))
+		return false;
+	for (size_t i = 0; i < repair->items.n; i++) {
+		item = item_at(repair, i);
+		if (item->problem != problem)
+			continue;
+		item->findings += findings;
+		return item->state == BCFMT_PLAN_AGREED;
+	}
+	item = vec_push(&repair->items, sizeof(*item));
+	if (!item)
+		return false;
+	*item = (struct bcfmt_plan_item){ .problem = problem,
+					  .findings = findings,
+					  .state = BCFMT_PLAN_OPEN };
+	return true;
+}
+
 bool plan_is_agreed(const struct bcfmt_repair_run *repair, enum bcfmt_problem_id id)
 {
 	for (size_t i = 0; i < repair->items.n; i++) {
@@ -159,18 +197,30 @@ bool plan_is_agreed(const struct bcfmt_repair_run *repair, enum bcfmt_problem_id
 	return false;
 }
 
+bool plan_rebuilds_uuids(const struct bcfmt_repair_run *repair)
+{
+	for (size_t i = 0; i < repair->items.n; i++) {
+		const struct bcfmt_plan_item *item = bcfmt_repair_item(repair, i);
+
+		if (item->state == BCFMT_PLAN_AGREED &&
+		    item->problem->repair == BCFMT_REPAIR_REBUILD_UUIDS)
+			return true;
+	}
+	return false;
+}
+
 bool plan_needs_keys(const struct bcfmt_repair_run *repair)
 {
 	static const enum bcfmt_problem_id asking[] = {
-		BCFMT_P_EXTENT_PAST_DEVICE, BCFMT_P_EXTENT_BEFORE_DATA, BCFMT_P_BACKING_DIFFERS,
-		BCFMT_P_UUID_DUPLICATE,	    BCFMT_P_UUID_IMPLAUSIBLE,	BCFMT_P_UUID_VOLUME_EMPTY,
-		BCFMT_P_BACKING_NO_ENTRY,   BCFMT_P_BACKING_UNKNOWN,
+		BCFMT_P_EXTENT_PAST_DEVICE,
+		BCFMT_P_EXTENT_BEFORE_DATA,
+		BCFMT_P_BACKING_DIFFERS,
 	};
 
 	for (size_t i = 0; i < sizeof(asking) / sizeof(asking[0]); i++)
 		if (plan_is_agreed(repair, asking[i]))
 			return true;
-	return false;
+	return plan_rebuilds_uuids(repair);
 }
 
 bool plan_is_any_agreed(const struct bcfmt_repair_run *repair)

@@ -15,6 +15,31 @@ static bcfmt_err reject(struct bcfmt_repair_run *repair, const struct bcfmt_prob
 	return BCFMT_OK;
 }
 
+/*
+ * What was written shows that more is to be written, which only the plan may order: the report stays
+ * to say where.
+ */
+static bool take_more(struct bcfmt_repair_run *repair)
+{
+	size_t n;
+	const struct bcfmt_problem *table = bcfmt_problem_table(&n);
+	bool is_more = false;
+
+	for (size_t i = 0; repair->n_more < BCFMT_REHEARSALS_MORE_MAX && i < n; i++) {
+		uint64_t after = bcfmt_report_total(repair->report_after, table[i].id);
+		uint64_t before = bcfmt_report_total(repair->report, table[i].id);
+
+		if (after && (after > before || plan_is_agreed(repair, table[i].id)) &&
+		    !orders_expect(repair->orders, table[i].id))
+			is_more |= plan_extend(repair, &table[i], after);
+	}
+	if (!is_more)
+		return false;
+	repair->reports_more[repair->n_more++] = repair->report_after;
+	repair->report_after = NULL;
+	return true;
+}
+
 /* Problems that were to be repaired are gone, and none has come. */
 static bcfmt_err judge_findings(struct bcfmt_repair_run *repair)
 {
@@ -27,7 +52,8 @@ static bcfmt_err judge_findings(struct bcfmt_repair_run *repair)
 
 		if (table[i].severity == BCFMT_SEV_NOTE || !after)
 			continue;
-		if (plan_is_agreed(repair, table[i].id) &&
+		/* Other devices may have data that nobody adopts. */
+		if (plan_is_agreed(repair, table[i].id) && table[i].repair != BCFMT_REPAIR_ADOPT &&
 		    (after > before ||
 		     !plan_leave(repair, table[i].id, "what would be right is not known")))
 			return reject(repair, &table[i], "is not repaired", before, after);
@@ -72,13 +98,26 @@ static bool has_proposals(const struct bcfmt_repair_run *repair)
 	return false;
 }
 
+/* Of a rehearsal before. */
+static void forget_after(struct bcfmt_repair_run *repair)
+{
+	bcfmt_verdict_clear(&repair->verdict_after);
+	bcfmt_report_free(repair->report_after);
+	bcfmt_set_free(repair->set_after);
+	repair->report_after = NULL;
+	repair->set_after = NULL;
+}
+
 bcfmt_err rehearse_check(struct bcfmt_repair_run *repair)
 {
 	struct bcfmt_set_params params = { .page_bytes = repair->params.page_bytes,
 					   .roles = repair->roles,
 					   .is_shallow = repair->params.is_shallow };
-	bcfmt_err err = bcfmt_set_open(repair->ctx, repair->tops, repair->n_members, &params,
-				       &repair->set_after);
+	bcfmt_err err;
+
+	forget_after(repair);
+	err = bcfmt_set_open(repair->ctx, repair->tops, repair->n_members, &params,
+			     &repair->set_after);
 
 	if (!err)
 		err = bcfmt_report_new(repair->ctx, &repair->report_after);
@@ -88,6 +127,10 @@ bcfmt_err rehearse_check(struct bcfmt_repair_run *repair)
 	if (err)
 		return err;
 	bcfmt_report_finish(repair->report_after);
+	if (take_more(repair)) {
+		repair->result = BCFMT_REHEARSAL_MORE;
+		return BCFMT_OK;
+	}
 	repair->result = BCFMT_REHEARSAL_READY;
 	err = judge_findings(repair);
 	if (!err && repair->result == BCFMT_REHEARSAL_READY)

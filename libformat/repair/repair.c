@@ -122,6 +122,8 @@ void bcfmt_repair_free(struct bcfmt_repair_run *repair)
 {
 	if (!repair)
 		return;
+	for (size_t i = 0; i < repair->n_more; i++)
+		bcfmt_report_free(repair->reports_more[i]);
 	bcfmt_verdict_clear(&repair->verdict_after);
 	bcfmt_report_free(repair->report_after);
 	bcfmt_set_free(repair->set_after);
@@ -149,12 +151,28 @@ struct repair_member *repair_cache(struct bcfmt_repair_run *repair)
 	return NULL;
 }
 
+/* What the last rehearsal asked for is written over what that one wrote. */
+static bcfmt_err rehearse_more(struct bcfmt_repair_run *repair)
+{
+	bool is_written = false;
+	bcfmt_err err;
+
+	repair->result = BCFMT_REHEARSAL_REJECTED;
+	err = supers_write(repair, &is_written);
+	return err ? err : rehearse_check(repair);
+}
+
 bcfmt_err bcfmt_repair_rehearse(struct bcfmt_repair_run *repair, enum bcfmt_rehearsal *result)
 {
 	struct rewrite_params rewrite = { .edit = plan_edit, .edit_arg = repair };
 	bool is_written = false, is_wanted;
 	bcfmt_err err = BCFMT_OK;
 
+	if (repair->result == BCFMT_REHEARSAL_MORE) {
+		err = rehearse_more(repair);
+		*result = repair->result;
+		return err;
+	}
 	repair->result = BCFMT_REHEARSAL_REJECTED;
 	/* All else is seen through the proposed superblocks. */
 	if (!supers_are_agreed(repair, &is_written)) {

@@ -47,6 +47,9 @@ struct bcfmt_repair_run {
 	struct vec items;      /* struct bcfmt_plan_item */
 	struct orders *orders; /* NULL: none */
 
+	/* Those of rehearsals after which there was more to do, the oldest first. */
+	struct bcfmt_report *reports_more[BCFMT_REHEARSALS_MORE_MAX];
+	size_t n_more;
 	struct bcfmt_set *set_after;
 	struct bcfmt_report *report_after;
 	struct bcfmt_verdict verdict_after;
@@ -67,11 +70,21 @@ bool plan_is_agreed(const struct bcfmt_repair_run *repair, enum bcfmt_problem_id
 bool plan_wants_rewrite(struct bcfmt_repair_run *repair);
 /* Some repair that was agreed to hangs on the keys of sound leaves. */
 bool plan_needs_keys(const struct bcfmt_repair_run *repair);
+/* Entries of the uuid table are to be put right. */
+bool plan_rebuilds_uuids(const struct bcfmt_repair_run *repair);
 bool plan_is_any_agreed(const struct bcfmt_repair_run *repair);
 /* Something was agreed to that is not done without being asked for. */
 bool plan_may_ask(const struct bcfmt_repair_run *repair);
 /* An item that can be left alone turned out to be one that must be; false for all others. */
 bool plan_leave(struct bcfmt_repair_run *repair, enum bcfmt_problem_id id, const char *why);
+/* Adoption was asked for; is_any: and there is something to adopt. */
+void plan_adopt(struct bcfmt_repair_run *repair, bool is_any);
+/*
+ * A rehearsal found a problem, so many times, that the plan does not know of or not of all: true
+ * when it has an open or agreed item for it now. Only for what superblocks alone mend.
+ */
+bool plan_extend(struct bcfmt_repair_run *repair, const struct bcfmt_problem *problem,
+		 uint64_t findings);
 /* Nothing of what was agreed to is done. */
 void plan_leave_all(struct bcfmt_repair_run *repair, const char *why);
 
@@ -172,9 +185,18 @@ struct inode_use {
 	uint64_t clean_sectors;
 	uint64_t end_sector; /* of its last extent */
 };
-/* Puts entries right, as far as the plan says; has set->n_uuids of both. */
-void uuids_mend(const struct bcfmt_repair_run *repair, const struct inode_use *use,
-		struct bcfmt_uuid_entry *entries);
+/* Puts entries right, as far as the plan says; has set->n_uuids of both. tree: of the set. */
+bcfmt_err uuids_mend(const struct bcfmt_repair_run *repair, struct bcfmt_tree *tree,
+		     const struct inode_use *use, struct bcfmt_uuid_entry *entries);
+/* A live entry whose fields exclude each other. */
+bool uuids_is_implausible(const struct bcfmt_uuid_entry *entry);
+/*
+ * Gives devices of the set that no entry names the slots that are theirs, where that can be told;
+ * where it cannot, *is_all_named becomes false.
+ */
+bcfmt_err uuids_name(const struct bcfmt_repair_run *repair, struct bcfmt_tree *tree,
+		     const struct inode_use *use, struct bcfmt_uuid_entry *entries,
+		     bool *is_all_named);
 bcfmt_err tables_write(struct bcfmt_repair_run *repair, struct repair_buckets *buckets,
 		       const struct bcfmt_uuid_entry *uuids, struct tables *out);
 /*

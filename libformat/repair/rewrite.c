@@ -109,6 +109,19 @@ static enum edit edit_extent(const struct rewrite *rw, struct bcfmt_extent *exte
 				: EDIT_KEEP;
 }
 
+/*
+ * Keys that the tree has clean, and that the journal has dirty. Those of the replay window a kernel
+ * makes dirty again, and so the newest copy outlives a disk that lost what it had in its cache;
+ * those before it stay as they are, and those that nobody would write back.
+ */
+static void settle_written_back(const struct rewrite *rw, struct bcfmt_extent *extent)
+{
+	if (extent->is_written_back &&
+	    (extent->source == BCFMT_FROM_HISTORY ||
+	     bcfmt_uuid_state(&rw->set->uuids[extent->inode]) != BCFMT_UUID_LIVE))
+		extent->is_dirty = false;
+}
+
 static bcfmt_err note_leaf(void *arg, const struct bcfmt_node_view *view,
 			   const struct bcfmt_extent *extents, size_t n_extents)
 {
@@ -128,6 +141,7 @@ static bcfmt_err note_leaf(void *arg, const struct bcfmt_node_view *view,
 
 		if (edit_extent(rw, &extent, &is_changed) == EDIT_DROP)
 			continue;
+		settle_written_back(rw, &extent);
 		buckets_name(rw->buckets, extent.ptr);
 		add_use(rw, &extent);
 	}
@@ -238,6 +252,9 @@ static bcfmt_err write_extent(void *arg, const struct bcfmt_extent *given)
 	}
 	counts->dropped_sectors +=
 		is_lost ? sectors - (extent.end_sector - extent.start_sector) : 0;
+	settle_written_back(rw, &extent);
+	/* What older entries say of its bucket would look like lost keys beside a dirty one. */
+	rw->is_edited |= extent.is_written_back && extent.is_dirty;
 	if (rw->has_pending && is_continued(&rw->set->geo, &rw->pending, &extent)) {
 		rw->pending.end_sector = extent.end_sector;
 		return BCFMT_OK;
@@ -387,8 +404,9 @@ static bcfmt_err write_tables(struct rewrite *rw, struct tables *tables)
 	if (!uuids)
 		return bcfmt_fail(rw->repair->ctx, BCFMT_E_NOMEM, "out of memory for uuids");
 	memcpy(uuids, from, bytes);
-	uuids_mend(rw->repair, rw->inodes, uuids);
-	err = tables_write(rw->repair, rw->buckets, uuids, tables);
+	err = uuids_mend(rw->repair, rw->tree, rw->inodes, uuids);
+	if (!err)
+		err = tables_write(rw->repair, rw->buckets, uuids, tables);
 	free(uuids);
 	return err;
 }

@@ -15,7 +15,7 @@
 #define EQUAL_LEAST 8u /* sectors with contents, below which equality proves nothing */
 
 struct look {
-	struct owners *owners;
+	const struct owners *owners;
 	struct owner *owner;
 	uint64_t samples;
 };
@@ -88,12 +88,21 @@ static bool is_taken(const uint8_t (*taken)[BCFMT_UUID_BYTES], size_t n_taken, c
 	return false;
 }
 
+bcfmt_err owner_look(const struct owners *owners, struct owner *owner)
+{
+	struct look look = { .owners = owners, .owner = owner };
+	struct bcfmt_tree_visitor visitor = { .arg = &look, .leaf = look_at_leaf };
+
+	return bcfmt_tree_range(owners->tree, (struct bcfmt_pos){ owner->inode, 0 },
+				(struct bcfmt_pos){ owner->inode + 1, 0 }, &visitor);
+}
+
 bcfmt_err owners_find(struct bcfmt_ctx *ctx, struct bcfmt_dev *cache, struct bcfmt_dev *dev,
 		      const uint8_t (*taken)[BCFMT_UUID_BYTES], size_t n_taken, struct owners *out)
 {
 	static const enum bcfmt_role role = BCFMT_ROLE_CACHE;
 	struct bcfmt_set_params params = { .roles = &role };
-	struct bcfmt_tree_visitor visitor = { .leaf = look_at_leaf };
+	static const struct bcfmt_tree_visitor nobody;
 	bcfmt_err err;
 
 	*out = (struct owners){ .dev = dev };
@@ -101,12 +110,12 @@ bcfmt_err owners_find(struct bcfmt_ctx *ctx, struct bcfmt_dev *cache, struct bcf
 	if (!err && !out->set->has_newest)
 		return BCFMT_END;
 	if (!err)
-		err = bcfmt_tree_open(out->set, &visitor, &out->tree);
+		err = bcfmt_tree_open(out->set, &nobody, &out->tree);
 	if (!err)
 		err = bcfmt_tree_settle(out->tree);
 	for (uint32_t i = 0; !err && i < out->set->n_uuids; i++) {
 		const struct bcfmt_uuid_entry *entry = &out->set->uuids[i];
-		struct look look = { .owners = out };
+		struct owner *owner;
 
 		if (bcfmt_uuid_state(entry) != BCFMT_UUID_LIVE ||
 		    entry->flags & BCFMT_UUID_FLASH_ONLY || is_taken(taken, n_taken, entry->uuid))
@@ -115,11 +124,9 @@ bcfmt_err owners_find(struct bcfmt_ctx *ctx, struct bcfmt_dev *cache, struct bcf
 			out->is_capped = true;
 			break;
 		}
-		look.owner = &out->items[out->n++];
-		*look.owner = (struct owner){ .inode = i, .entry = entry };
-		visitor.arg = &look;
-		err = bcfmt_tree_range(out->tree, (struct bcfmt_pos){ i, 0 },
-				       (struct bcfmt_pos){ i + 1, 0 }, &visitor);
+		owner = &out->items[out->n++];
+		*owner = (struct owner){ .inode = i, .entry = entry };
+		err = owner_look(out, owner);
 	}
 	return err;
 }

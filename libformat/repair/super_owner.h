@@ -38,6 +38,8 @@ struct owners {
 bcfmt_err owners_find(struct bcfmt_ctx *ctx, struct bcfmt_dev *cache, struct bcfmt_dev *dev,
 		      const uint8_t (*taken)[BCFMT_UUID_BYTES], size_t n_taken, struct owners *out);
 void owners_free(struct owners *owners);
+/* Fills what the cache holds for owner->inode. Of owners set, tree and dev are used. E_NOMEM. */
+bcfmt_err owner_look(const struct owners *owners, struct owner *owner);
 
 /* What is equal on cache and device is no accident. */
 bool owner_is_proved(const struct owner *owner);

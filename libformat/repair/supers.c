@@ -23,17 +23,27 @@ const char *super_why_left(const struct bcfmt_repair_run *repair,
 }
 
 /* The finding names the device as it was opened for the check. */
-static bool is_found_of(const struct bcfmt_repair_run *repair, enum bcfmt_problem_id id,
-			const struct bcfmt_member *member)
+static bool is_in(const struct bcfmt_report *report, enum bcfmt_problem_id id,
+		  const struct bcfmt_member *member)
 {
-	for (size_t i = 0; i < bcfmt_report_count(repair->report); i++) {
-		const struct bcfmt_finding *finding = bcfmt_report_at(repair->report, i);
+	for (size_t i = 0; i < bcfmt_report_count(report); i++) {
+		const struct bcfmt_finding *finding = bcfmt_report_at(report, i);
 
 		if (finding->problem->id == id &&
 		    finding->where.device == bcfmt_dev_name(member->dev))
-			return plan_is_agreed(repair, id);
+			return true;
 	}
 	return false;
+}
+
+static bool is_found_of(const struct bcfmt_repair_run *repair, enum bcfmt_problem_id id,
+			const struct bcfmt_member *member)
+{
+	bool is_found = is_in(repair->report, id, member);
+
+	for (size_t i = 0; !is_found && i < repair->n_more; i++)
+		is_found = is_in(repair->reports_more[i], id, member);
+	return is_found && plan_is_agreed(repair, id);
 }
 
 /* The flags that the member ought to have. */

@@ -43,25 +43,25 @@ static void mend_volume(const struct bcfmt_set *set, struct bcfmt_uuid_entry *en
 		detach(entry);
 }
 
-/* Data of volumes is always dirty; clean data is a copy of what a backing device has. */
+/*
+ * Data of volumes is always dirty; clean data is a copy of what a backing device has. may_be_volume:
+ * no device is left that the dirty data could belong to.
+ */
 static void mend_entry(const struct bcfmt_set *set, struct bcfmt_uuid_entry *entry,
-		       const struct inode_use *use)
+		       const struct inode_use *use, bool may_be_volume)
 {
-	bool has_device = bcfmt_set_backing(set, entry->uuid) || use->clean_sectors;
-
-	if (!is_used(use) && !has_device) {
-		detach(entry);
-		return;
-	}
-	if (has_device) {
+	if (bcfmt_set_backing(set, entry->uuid) || use->clean_sectors) {
 		entry->flags = 0;
 		entry->sectors = 0;
-	} else if (entry->flags & BCFMT_UUID_FLASH_ONLY && entry->sectors >= use->end_sector) {
+	} else if (!is_used(use)) {
+		detach(entry);
+	} else if (may_be_volume && entry->flags & BCFMT_UUID_FLASH_ONLY &&
+		   entry->sectors >= use->end_sector) {
 		entry->flags = BCFMT_UUID_FLASH_ONLY;
 	}
 }
 
-static bool is_implausible(const struct bcfmt_uuid_entry *entry)
+bool uuids_is_implausible(const struct bcfmt_uuid_entry *entry)
 {
 	return is_live(entry) && ((entry->flags & ~BCFMT_UUID_FLASH_ONLY) ||
 				  (!(entry->flags & BCFMT_UUID_FLASH_ONLY) && entry->sectors));
@@ -89,102 +89,32 @@ static void mend_duplicates(uint32_t n, struct bcfmt_uuid_entry *entries,
 				mend_pair(entries, use, i, j);
 }
 
-static bool has_entry(uint32_t n, const struct bcfmt_uuid_entry *entries,
-		      const struct bcfmt_member *member)
-{
-	for (uint32_t i = 0; i < n; i++)
-		if (is_live(&entries[i]) &&
-		    !memcmp(entries[i].uuid, member->super.uuid, BCFMT_UUID_BYTES))
-			return true;
-	return false;
-}
-
-/* The only device of the set in this state that no entry names; NULL for none, or several. */
-static const struct bcfmt_member *nameless(const struct bcfmt_set *set,
-					   const struct bcfmt_uuid_entry *entries,
-					   enum bcfmt_bdev_state state)
-{
-	const struct bcfmt_member *found = NULL;
-
-	for (size_t i = 0; i < set->n_backing; i++) {
-		const struct bcfmt_member *member = &set->backing[i];
-
-		if (!member->has_magic || bcfmt_super_bdev_state(&member->super) != state ||
-		    memcmp(member->super.set_uuid, set->cache.super.set_uuid, BCFMT_UUID_BYTES) ||
-		    has_entry(set->n_uuids, entries, member))
-			continue;
-		if (found)
-			return NULL;
-		found = member;
-	}
-	return found;
-}
-
-static void name_after(struct bcfmt_uuid_entry *entry, const struct bcfmt_member *member)
-{
-	uint32_t first_reg = entry->first_reg, last_reg = entry->last_reg;
-
-	*entry = (struct bcfmt_uuid_entry){ .first_reg = first_reg, .last_reg = last_reg };
-	memcpy(entry->uuid, member->super.uuid, BCFMT_UUID_BYTES);
-	memcpy(entry->label, member->super.label, sizeof(entry->label));
-}
-
-/* A device that is marked dirty goes to the only slot that has dirty data of nobody. */
-static void name_dirty(const struct bcfmt_set *set, const struct inode_use *use,
-		       struct bcfmt_uuid_entry *entries)
-{
-	const struct bcfmt_member *member = nameless(set, entries, BCFMT_BDEV_DIRTY);
-	uint32_t found = set->n_uuids;
-
-	for (uint32_t i = 0; member && i < set->n_uuids; i++) {
-		if (is_live(&entries[i]) || !use[i].dirty_sectors)
-			continue;
-		if (found != set->n_uuids)
-			return;
-		found = i;
-	}
-	if (member && found != set->n_uuids)
-		name_after(&entries[found], member);
-}
-
-/* A device that is marked clean takes the only entry whose device is not here. */
-static void name_clean(const struct bcfmt_set *set, struct bcfmt_uuid_entry *entries)
-{
-	const struct bcfmt_member *member = nameless(set, entries, BCFMT_BDEV_CLEAN);
-	uint32_t found = set->n_uuids;
-
-	for (uint32_t i = 0; member && i < set->n_uuids; i++) {
-		if (!is_live(&entries[i]) || entries[i].flags & BCFMT_UUID_FLASH_ONLY ||
-		    bcfmt_set_backing(set, entries[i].uuid))
-			continue;
-		if (found != set->n_uuids)
-			return;
-		found = i;
-	}
-	if (member && found != set->n_uuids)
-		name_after(&entries[found], member);
-}
-
-void uuids_mend(const struct bcfmt_repair_run *repair, const struct inode_use *use,
-		struct bcfmt_uuid_entry *entries)
+bcfmt_err uuids_mend(const struct bcfmt_repair_run *repair, struct bcfmt_tree *tree,
+		     const struct inode_use *use, struct bcfmt_uuid_entry *entries)
 {
 	const struct bcfmt_set *set = repair->set;
 	bool mends_volumes = plan_is_agreed(repair, BCFMT_P_UUID_VOLUME_EMPTY);
 	bool mends_entries = plan_is_agreed(repair, BCFMT_P_UUID_IMPLAUSIBLE);
+	bool is_all_named = true;
+	bcfmt_err err = BCFMT_OK;
 
+	for (uint32_t i = 0; mends_entries && i < set->n_uuids; i++)
+		if (uuids_is_implausible(&entries[i]) && !is_used(&use[i]) &&
+		    !bcfmt_set_backing(set, entries[i].uuid))
+			detach(&entries[i]);
+	if (plan_rebuilds_uuids(repair))
+		err = uuids_name(repair, tree, use, entries, &is_all_named);
 	for (uint32_t i = 0; i < set->n_uuids; i++) {
 		struct bcfmt_uuid_entry *entry = &entries[i];
 
-		if (mends_entries && is_implausible(entry))
-			mend_entry(set, entry, &use[i]);
+		if (mends_entries && uuids_is_implausible(entry))
+			mend_entry(set, entry, &use[i], is_all_named);
 		if (mends_volumes && is_live(entry) && entry->flags & BCFMT_UUID_FLASH_ONLY &&
 		    !entry->sectors)
 			mend_volume(set, entry, &use[i]);
 	}
+	/* What two slots have may be the name of neither. */
 	if (plan_is_agreed(repair, BCFMT_P_UUID_DUPLICATE))
 		mend_duplicates(set->n_uuids, entries, use);
-	if (plan_is_agreed(repair, BCFMT_P_BACKING_NO_ENTRY))
-		name_dirty(set, use, entries);
-	if (plan_is_agreed(repair, BCFMT_P_BACKING_UNKNOWN))
-		name_clean(set, entries);
+	return err;
 }

@@ -88,6 +88,22 @@ static bool is_table(const struct bcfmt_set *set, uint64_t ptr,
 	return n_live && is_proved;
 }
 
+bool uuids_are_overwritten(const struct bcfmt_set *set, uint64_t ptr)
+{
+	bool is_odd = false;
+
+	if (!bcfmt_set_stale(set, ptr))
+		return false;
+	for (uint32_t i = 0; i < set->n_uuids; i++) {
+		if (!is_live(&set->uuids[i]))
+			continue;
+		if (bcfmt_set_backing(set, set->uuids[i].uuid))
+			return false;
+		is_odd |= uuid_implausible(&set->uuids[i]) || has_twin(set, i);
+	}
+	return is_odd;
+}
+
 /* The slot cannot be right, and the older table has something else there. */
 static bool is_lost(const struct bcfmt_set *set, uint32_t slot,
 		    const struct bcfmt_uuid_entry *older)

@@ -123,6 +123,17 @@ static bool has_dirty(const struct bcfmt_set *set, uint64_t ptr)
 	return __atomic_load_n(&bucket->gen_flags, __ATOMIC_RELAXED) & BUCKET_HAS_DIRTY;
 }
 
+bool leaf_lacks_keys(const struct worker *worker)
+{
+	const struct bcfmt_extent *extent = worker->leaf.extents.items;
+
+	for (size_t i = 0; i < worker->leaf.extents.n; i++)
+		if (extent[i].stale && extent[i].is_dirty && !extent[i].is_written_back &&
+		    extent[i].source == BCFMT_FROM_TREE)
+			return true;
+	return false;
+}
+
 bcfmt_err leaf_find_lost(struct bcfmt_tree *tree, struct worker *worker,
 			 struct bcfmt_node_view *view)
 {

@@ -131,6 +131,25 @@ static bcfmt_err choose_newest(struct bcfmt_set *set, uint64_t incarnation_seq)
 	return err;
 }
 
+/*
+ * By a version below 1 the uuid table is read as one of shorter entries, and devices get each
+ * other's numbers. Whatever kernel wrote an entry with version 1 was not followed by one of the
+ * time before. kernel: uuid_read(), bch_journal_write()
+ */
+static void prove_version(struct bcfmt_set *set)
+{
+	const struct bcfmt_journal_entry *entries = set->journal.entries;
+
+	if (!set->has_newest || set->newest.version >= 1)
+		return;
+	for (size_t i = set->newest_index; i-- > replay_history_begin(set);)
+		if (!entries[i].has_old_uuids && entries[i].seq < set->newest.seq) {
+			set->version_proof_seq = entries[i].seq;
+			set->newest.version = 1;
+			return;
+		}
+}
+
 /* A table that is larger than its device is a hostile one: the map must not follow it. */
 static uint64_t map_limit_buckets(const struct bcfmt_geometry *geo)
 {
@@ -159,6 +178,7 @@ static bcfmt_err cache_read(struct bcfmt_set *set, const struct bcfmt_set_params
 		err = bcfmt_journal_histories(set->ctx, &set->journal, &set->histories);
 	if (!err)
 		err = choose_newest(set, params->incarnation_seq);
+	prove_version(set);
 	if (err || !set->has_newest) {
 		set->uuids_state = BCFMT_UUIDS_ABSENT;
 		return err;

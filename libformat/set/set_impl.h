@@ -61,6 +61,11 @@ bcfmt_err set_load_older_uuids(struct bcfmt_set *set);
  * set back.
  */
 const char *uuid_implausible(const struct bcfmt_uuid_entry *entry);
+/*
+ * What was read as the table is what came into its bucket after it: the bucket was handed out, no
+ * device that is known is in it, and it has entries that cannot be.
+ */
+bool uuids_are_overwritten(const struct bcfmt_set *set, uint64_t ptr);
 /* Reads the uuid table of set->newest. */
 bcfmt_err set_load_uuids(struct bcfmt_set *set);
 

@@ -162,7 +162,10 @@ bcfmt_err set_load_uuids(struct bcfmt_set *set)
 			 set->n_uuids, &set->uuids_bad_read);
 	if (err)
 		return err;
-	set_mark_use(set, bucket, BCFMT_USE_UUID);
+	if (uuids_are_overwritten(set, key->ptr))
+		memset(set->uuids, 0, set->n_uuids * sizeof(*set->uuids));
+	else
+		set_mark_use(set, bucket, BCFMT_USE_UUID);
 	if (set->uuids_bad_read.sectors)
 		set->uuids_state = BCFMT_UUIDS_UNREADABLE;
 	else if (bcfmt_key_sectors(key) != set->geo.meta_bytes / BCFMT_SECTOR_BYTES)

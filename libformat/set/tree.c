@@ -204,6 +204,13 @@ static bcfmt_err settle_leaf(struct bcfmt_tree *tree, struct worker *worker,
 			err = resolve(tree, worker, view, n_old);
 		}
 	}
+	if (!err && !view->uses_history && leaf_lacks_keys(worker)) {
+		if (!tree->has_final_gens)
+			__atomic_store_n(&tree->has_suspect, 1, __ATOMIC_RELAXED);
+		view->lacks_keys = view->uses_history = tree->has_final_gens;
+		if (view->lacks_keys)
+			err = resolve(tree, worker, view, n_old);
+	}
 	if (!err && view->uses_history)
 		view->has_all_history = !tree->set->histories.is_found &&
 					replay_is_whole(replay) &&

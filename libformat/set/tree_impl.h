@@ -71,6 +71,9 @@ bcfmt_err ref_count(struct worker *worker, struct bcfmt_node_view *view);
 bcfmt_err leaf_find_lost(struct bcfmt_tree *tree, struct worker *worker,
 			 struct bcfmt_node_view *view);
 
+/* The resolved content of a leaf in worker->leaf shows that newer keys of it are missing. */
+bool leaf_lacks_keys(const struct worker *worker);
+
 /*
  * Where neither the leaf nor the journal, all of worker->replay, proves what is finally there:
  * fills view->doubts. For leaves that use the history, when all else is set in *view.

@@ -118,6 +118,13 @@ struct ran run_program(int (*program)(int, char **), const char *const *argv,
 
 /* ---- told.c: what a run said ---- */
 
+/* Options that a run calls for, because nothing but the user can know. */
+struct asked {
+	bool has_roles; /* --cache and --backing */
+	enum adopting { ADOPT_NOTHING, ADOPT_AUTO, ADOPT_NAMED } adopting; /* --adopt */
+	uint64_t incarnation_seq; /* --incarnation; 0: not */
+};
+
 #define SLUGS_MAX 64u
 #define SAFE_MAX 16u
 struct told {
@@ -126,10 +133,12 @@ struct told {
 	char reason[200]; /* why nothing, or not all, is repaired; "": nothing says it */
 	char safe[SAFE_MAX][BCFMT_UUID_TEXT_BYTES]; /* devices that may run without the cache */
 	size_t n_safe;
+	struct asked asked;
+	uint64_t taken_seq; /* of two histories, the one that a kernel takes; 0: there is one */
 };
 /* out and err: files of a run. False: is no JSON. */
 bool told_load(const char *out, const char *err, struct told *told);
-/* One byte a sector: 0, or '/' or '-' of the map; zeros when there is no such map. */
+/* One byte a sector: '/' or '-' where the map has it. */
 void told_map(const char *path, uint8_t *marks, uint64_t sectors);
 
 #endif

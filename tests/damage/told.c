@@ -37,16 +37,31 @@ static void take_reason(struct told *told, const char *what, const char *why)
 		snprintf(told->reason, sizeof(told->reason), "%s: %s", what, why);
 }
 
+/* What only the user can say; the history is the one that a kernel takes. */
+static void take_asked(struct told *told, const char *why)
+{
+	if (strstr(why, "--backing"))
+		told->asked.has_roles = true;
+	else if (strstr(why, "--incarnation"))
+		told->asked.incarnation_seq = told->taken_seq;
+	else if (strstr(why, "--adopt"))
+		told->asked.adopting = strstr(why, "INODE=UUID") ? ADOPT_NAMED : ADOPT_AUTO;
+}
+
 static void take_row(struct told *told, const json_t *row)
 {
 	const char *kind = text_of(row, "kind");
 
 	if (!strcmp(kind, "finding") && strcmp(text_of(row, "severity"), "note") != 0) {
 		add_problem(told, text_of(row, "slug"));
+		if (!strcmp(text_of(row, "slug"), "journal-two-histories"))
+			told->taken_seq = (uint64_t)json_integer_value(
+				json_object_get(json_object_get(row, "args"), "taken"));
 		/* What is never repaired says so by itself. */
 		if (!strcmp(text_of(json_object_get(row, "repair"), "consent"), "never"))
 			take_reason(told, text_of(row, "slug"), "is never repaired");
 	} else if (!strcmp(kind, "plan")) {
+		take_asked(told, text_of(row, "why"));
 		if (*text_of(row, "why"))
 			take_reason(told, text_of(row, "slug"), text_of(row, "why"));
 	} else if (!strcmp(kind, "verdict_device") && told->n_safe < SAFE_MAX &&
@@ -92,7 +107,6 @@ void told_map(const char *path, uint8_t *marks, uint64_t sectors)
 	FILE *file = fopen(path, "re");
 	char line[256];
 
-	memset(marks, 0, (size_t)sectors);
 	if (!file)
 		return;
 	while (fgets(line, sizeof(line), file)) {

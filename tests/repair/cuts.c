@@ -200,10 +200,10 @@ static bcfmt_err commit(struct run *run, struct bcfmt_repair_run *repair, bool i
 static bcfmt_err repair_devs(struct run *run, struct bcfmt_dev *const *devs, bool is_saved)
 {
 	struct bcfmt_repair_run *repair = NULL;
-	enum bcfmt_rehearsal result;
+	enum bcfmt_rehearsal result = BCFMT_REHEARSAL_MORE;
 	bcfmt_err err = bcfmt_repair_open(run->ctx, devs, run->n, &run->params, &repair);
 
-	if (!err) {
+	while (!err && result == BCFMT_REHEARSAL_MORE) {
 		bcfmt_repair_agree_all(repair, BCFMT_CONSENT_ASK);
 		err = bcfmt_repair_rehearse(repair, &result);
 	}

@@ -24,7 +24,8 @@ struct bcfmt_journal_entry {
 	uint32_t blocks;
 	uint16_t ring_index;
 	uint8_t level;
-	bool is_in_sequence; /* reached by reading its bucket from the start, as a kernel does */
+	bool is_in_sequence : 1; /* reached by reading its bucket from the start, as a kernel does */
+	bool has_old_uuids : 1;  /* version 0: its uuid table has entries of 64 bytes */
 };
 
 /* Where reading a bucket in sequence ended at something that has this set's magic. */

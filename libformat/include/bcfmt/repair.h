@@ -14,7 +14,7 @@
 BCFMT_BEGIN_DECLS
 
 /*
- * The order of calls, each of them once:
+ * The order of calls, each of them once, but agree and rehearse once more where that is asked for:
  *
  *     open, agree..., rehearse, writes, save, commit or copy, free
  *
@@ -55,7 +55,10 @@ enum bcfmt_rehearsal {
 	BCFMT_REHEARSAL_NOTHING,  /* nothing was agreed to that needs a write */
 	BCFMT_REHEARSAL_READY,    /* may be committed */
 	BCFMT_REHEARSAL_REJECTED, /* the result would not be good: fault tells what is wrong with it */
+	BCFMT_REHEARSAL_MORE,     /* the result shows more to repair: agree to it, rehearse again */
 };
+/* The result of a rehearsal is MORE so many times at most. */
+#define BCFMT_REHEARSALS_MORE_MAX 3u
 
 /* What a repair made of the set. */
 struct bcfmt_repair_counts {
@@ -101,7 +104,7 @@ BCFMT_API const struct bcfmt_pass_stat *bcfmt_repair_stats(const struct bcfmt_re
 /* The device that was given for a member of that set; NULL when it is none. */
 BCFMT_API struct bcfmt_dev *bcfmt_repair_device(const struct bcfmt_repair_run *repair,
 						const struct bcfmt_member *member);
-/* Items in the order of problem numbers. */
+/* Items in the order of problem numbers; those that a rehearsal added come last. */
 BCFMT_API size_t bcfmt_repair_items(const struct bcfmt_repair_run *repair);
 BCFMT_API const struct bcfmt_plan_item *bcfmt_repair_item(const struct bcfmt_repair_run *repair,
 							  size_t i);
@@ -143,7 +146,7 @@ BCFMT_API const char *bcfmt_repair_why_no_orders(const struct bcfmt_repair_run *
  * the inodes where it has none, which then is its slot again. Only dirty ones do; clean ones can be
  * older than what the device holds. The device is marked as attached, and as dirty. home is that of
  * bcfmt_repair_set(), and borrowed. E_ARG when bcfmt_repair_why_no_orders() has a reason; devices
- * that are refused are left out.
+ * that are refused are left out. Where none is left nothing is ordered, and the plan says why.
  */
 BCFMT_API bcfmt_err bcfmt_repair_order_adoption(struct bcfmt_repair_run *repair,
 						const struct bcfmt_home *home);
@@ -177,7 +180,8 @@ BCFMT_API bcfmt_err bcfmt_repair_order_home(struct bcfmt_repair_run *repair,
  * Writes what was agreed to into the overlays, opens and checks the result. REJECTED when a
  * problem that was to be repaired is still there or a new one has come, or when a kernel would not
  * register what it registers or ought to; the fault of the context then says which. A repair that
- * needs all of several items is not done for some of them: those become LEFT.
+ * needs all of several items is not done for some of them: those become LEFT. MORE when what comes
+ * of it can be mended in the superblocks: the plan then has items that are OPEN for it.
  */
 BCFMT_API bcfmt_err bcfmt_repair_rehearse(struct bcfmt_repair_run *repair,
 					  enum bcfmt_rehearsal *result);

@@ -95,6 +95,11 @@ struct bcfmt_set {
 	bool has_newest;       /* the entry that this set is read by */
 	size_t newest_index;
 	struct bcfmt_jset newest; /* header only, keys NULL */
+	/*
+	 * 0, or the number of an entry before it that proves that the newest cannot have version 0, as
+	 * it says: versions only rise. newest.version is that of the other one then.
+	 */
+	uint64_t version_proof_seq;
 
 	struct bcfmt_prio_link *prio_links;
 	size_t n_prio_links;

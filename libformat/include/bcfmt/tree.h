@@ -77,6 +77,11 @@ struct bcfmt_node_view {
 	 */
 	uint64_t lost_sectors;
 	struct bcfmt_pos lost_at;   /* the first of them */
+	/*
+	 * Leaves: dirty data is stale, which no kernel lets come to pass before a newer key lies over
+	 * it, so keys are missing, and which nobody knows. Then uses_history is set too.
+	 */
+	bool lacks_keys;
 	/* Leaves: keys to replay that touch the range, their words, and whether one goes on behind. */
 	uint32_t replay_keys;
 	uint64_t replay_words;
