@@ -144,6 +144,30 @@ static bcfmt_err adopt_device(struct bcfmt_repair_run *repair,
 	return BCFMT_OK;
 }
 
+static bool has_dirty_data(const struct bcfmt_repair_run *repair, uint32_t inode)
+{
+	const struct bcfmt_verdict *verdict = &repair->verdict;
+
+	for (size_t i = 0; i < verdict->n_devices; i++)
+		if (verdict->devices[i].has_inode && verdict->devices[i].inode == inode)
+			return verdict->devices[i].dirty_bytes > 0;
+	return verdict->unplaced_inodes > 0;
+}
+
+/* It is the set's own, and none of the inodes has anything for it: a run before this one was it. */
+static bool is_adopted_already(const struct bcfmt_repair_run *repair,
+			       const struct bcfmt_home_device *device)
+{
+	enum bcfmt_bdev_state state = bcfmt_super_bdev_state(&device->member->super);
+
+	if (!device->has_slot || state == BCFMT_BDEV_NONE || state == BCFMT_BDEV_STALE)
+		return false;
+	for (size_t i = 1; i < device->n_inodes; i++)
+		if (has_dirty_data(repair, device->inodes[i]))
+			return false;
+	return true;
+}
+
 bcfmt_err bcfmt_repair_order_adoption(struct bcfmt_repair_run *repair,
 				      const struct bcfmt_home *home)
 {
@@ -154,7 +178,8 @@ bcfmt_err bcfmt_repair_order_adoption(struct bcfmt_repair_run *repair,
 	for (size_t i = 0; !err && i < home->n_devices; i++) {
 		const struct bcfmt_home_device *device = &home->devices[i];
 
-		if (device->is_adopted && !device->refusal && device->n_inodes)
+		if (device->is_adopted && !device->refusal && device->n_inodes &&
+		    !is_adopted_already(repair, device))
 			err = adopt_device(repair, device);
 	}
 	if (!err)
