@@ -67,6 +67,17 @@ bcfmt_err check_loss_key(struct check *ck, enum bcfmt_loss kind, const struct bc
 	return check_loss(ck, kind, bcfmt_key_inode(key), end > sectors ? end - sectors : 0, end);
 }
 
+bcfmt_err check_invalid_extent(struct check *ck, const struct bcfmt_key *key)
+{
+	__atomic_store_n(&ck->is_doubtful, true, __ATOMIC_RELAXED);
+	if (!bcfmt_key_is_dirty(key) || bcfmt_key_inode(key) >= ck->set->n_uuids)
+		return check_loss_key(ck, BCFMT_LOSS_NODE, key);
+	pthread_mutex_lock(&ck->lock);
+	ck->inodes[bcfmt_key_inode(key)].invalid_sectors += bcfmt_key_sectors(key);
+	pthread_mutex_unlock(&ck->lock);
+	return check_loss_key(ck, BCFMT_LOSS_PLACE, key);
+}
+
 struct bcfmt_where check_where(const struct check *ck, const char *structure)
 {
 	struct bcfmt_where where = BCFMT_WHERE_INIT;
@@ -128,6 +139,12 @@ static double now_seconds(void)
 	return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
 }
 
+bool check_walks_leaves(const struct check *ck)
+{
+	return ck->set->has_newest &&
+	       (ck->params->level != BCFMT_LEVEL_QUICK || !ck->set->newest.btree_level);
+}
+
 static bcfmt_err check_prepare(struct check *ck)
 {
 	bcfmt_err err = predict_begin(ck);
@@ -139,7 +156,7 @@ static bcfmt_err check_prepare(struct check *ck)
 	if (!ck->inodes || !ck->beyond_dirty)
 		return bcfmt_fail(ck->ctx, BCFMT_E_NOMEM, "no memory to count %u inodes",
 				  ck->set->n_uuids);
-	return BCFMT_OK;
+	return check_walks_leaves(ck) ? bcfmt_losses_new(ck->ctx, &ck->verdict->losses) : BCFMT_OK;
 }
 
 static void check_clear(struct check *ck)

@@ -59,11 +59,18 @@ struct check {
 bcfmt_err check_report(struct check *ck, enum bcfmt_problem_id id, const struct bcfmt_where *where,
 		       size_t n_args, const struct bcfmt_arg *args);
 
+/* At level quick only where the root is a leaf. */
+bool check_walks_leaves(const struct check *ck);
 /* These sectors of an inode are lost or doubtful. Nothing at level quick. */
 bcfmt_err check_loss(struct check *ck, enum bcfmt_loss kind, uint32_t inode, uint64_t start_sector,
 		     uint64_t end_sector);
 /* The same of what a key covers, which may be any nonsense. */
 bcfmt_err check_loss_key(struct check *ck, enum bcfmt_loss kind, const struct bcfmt_key *key);
+/*
+ * Of an impossible extent in a node or in an entry that is replayed. Dirty data at a place that
+ * cannot be is lost, unless a later key covers it: nobody can tell.
+ */
+bcfmt_err check_invalid_extent(struct check *ck, const struct bcfmt_key *key);
 
 /* A place on the cache device. */
 struct bcfmt_where check_where(const struct check *ck, const char *structure);

@@ -199,18 +199,6 @@ static bcfmt_err check_range(struct node_check *nc, const struct bcfmt_key *key,
 	return err;
 }
 
-/* Dirty data at a place that cannot be is lost, unless a later key covers it: nobody can tell. */
-static bcfmt_err add_invalid(struct check *ck, const struct bcfmt_key *key)
-{
-	__atomic_store_n(&ck->is_doubtful, true, __ATOMIC_RELAXED);
-	if (!bcfmt_key_is_dirty(key) || bcfmt_key_inode(key) >= ck->set->n_uuids)
-		return check_loss_key(ck, BCFMT_LOSS_NODE, key);
-	pthread_mutex_lock(&ck->lock);
-	ck->inodes[bcfmt_key_inode(key)].invalid_sectors += bcfmt_key_sectors(key);
-	pthread_mutex_unlock(&ck->lock);
-	return check_loss_key(ck, BCFMT_LOSS_PLACE, key);
-}
-
 static bcfmt_err check_extent_key(struct node_check *nc, const struct bcfmt_key *key,
 				  const char *text)
 {
@@ -219,7 +207,7 @@ static bcfmt_err check_extent_key(struct node_check *nc, const struct bcfmt_key 
 	bcfmt_err err = BCFMT_OK;
 
 	if (fault && fault != BCFMT_KEY_ZERO_SIZE)
-		err = add_invalid(nc->ck, key);
+		err = check_invalid_extent(nc->ck, key);
 	if (err)
 		return err;
 	if (fault && fault != BCFMT_KEY_ZERO_SIZE)
@@ -229,7 +217,7 @@ static bcfmt_err check_extent_key(struct node_check *nc, const struct bcfmt_key 
 		return BCFMT_OK;
 	/* No device has such a number, so a kernel reads what the key covers. */
 	if (!bcfmt_ptr_is_available(key->ptr))
-		err = add_invalid(nc->ck, key);
+		err = check_invalid_extent(nc->ck, key);
 	if (err)
 		return err;
 	return CHECK_REPORT(nc->ck, EXTENT_OTHER_MEMBER, &nc->where,

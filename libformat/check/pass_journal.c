@@ -119,6 +119,9 @@ static bcfmt_err check_key(struct check *ck, const struct bcfmt_jset *jset,
 		err = CHECK_REPORT(ck, JOURNAL_BAD_KEY, where, BCFMT_U64("seq", jset->seq),
 				   BCFMT_TEXT("text", text),
 				   BCFMT_TEXT("status", bcfmt_key_fault_text(fault)));
+	if (!err &&
+	    (fault || (check_is_elsewhere(&set->geo, key) && !bcfmt_ptr_is_available(key->ptr))))
+		err = check_invalid_extent(ck, key);
 	if (!err && !fault && check_is_elsewhere(&set->geo, key))
 		err = CHECK_REPORT(ck, EXTENT_OTHER_MEMBER, where, BCFMT_TEXT("text", text),
 				   BCFMT_U64("member", bcfmt_ptr_dev(key->ptr)),

@@ -189,11 +189,9 @@ bcfmt_err pass_tree(struct check *ck)
 
 	if (!ck->set->has_newest)
 		return BCFMT_OK;
-	if (ck->params->level == BCFMT_LEVEL_QUICK && ck->set->newest.btree_level)
+	if (!check_walks_leaves(ck))
 		return check_root_only(ck);
-	err = bcfmt_losses_new(ck->ctx, &ck->verdict->losses);
-	if (!err)
-		err = bcfmt_losses_journal(ck->verdict->losses, ck->set);
+	err = bcfmt_losses_journal(ck->verdict->losses, ck->set);
 	if (!err)
 		err = bcfmt_tree_open(ck->set, &visitor, &ck->tree);
 	if (!err)

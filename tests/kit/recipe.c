@@ -287,6 +287,11 @@ void recipe_free(struct recipe *recipe)
 	free(recipe);
 }
 
+void recipe_fill(struct recipe *recipe)
+{
+	recipe->is_filled = true;
+}
+
 const char *recipe_base(const struct recipe *recipe)
 {
 	return recipe->base[0] ? recipe->base : NULL;

@@ -27,6 +27,12 @@ void recipe_free(struct recipe *recipe); /* NULL is fine */
 const char *recipe_base(const struct recipe *recipe);
 
 /*
+ * Data is put under every key, before all else: backing devices hold patterns, clean keys what
+ * their device holds there, dirty keys patterns of their own. Not of a base, which has data.
+ */
+void recipe_fill(struct recipe *recipe);
+
+/*
  * Writes cache.img, backing0.img ... and, when something is unreadable, cache.map ... to out_dir,
  * which must exist; files of these names are replaced. base_dir holds the unpacked fixture that
  * recipe_base() names, else it is NULL. The same recipe gives the same bytes. False: *error.

@@ -298,6 +298,8 @@ static void build_all(struct recipe_build *build)
 
 	if (!recipe_images_create(build))
 		return;
+	if (recipe->is_filled)
+		recipe_fill_keys(build);
 	for (size_t i = 0; i < recipe->datas.n; i++)
 		recipe_image_fill(build, VEC_AT(&recipe->datas, struct recipe_data, i));
 	recipe_images_open(build);

@@ -135,6 +135,7 @@ struct recipe {
 	struct bcfmt_geometry geo;
 	bool is_fresh; /* only the superblock: never registered */
 	bool has_journal_none;
+	bool is_filled; /* data under every key */
 
 	uint64_t uuids_bucket;
 	uint32_t uuids_gen;
@@ -266,6 +267,8 @@ struct recipe_thing *recipe_thing_add(struct recipe_build *build, enum recipe_th
 
 /* recipe_place.c: chooses the buckets that the recipe leaves open, and all gens. */
 bool recipe_place(struct recipe_build *build);
+/* recipe_fill.c: data under the keys, and on the backing devices. */
+void recipe_fill_keys(struct recipe_build *build);
 /* recipe_index.c: finds the structures of a base image. */
 bool recipe_index_base(struct recipe_build *build);
 /* recipe_damage.c */

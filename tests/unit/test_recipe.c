@@ -417,6 +417,34 @@ Test(recipe, data_depends_on_seed_and_sector_only, .init = make_dir, .fini = rem
 	free(backing);
 }
 
+Test(recipe, dirty_keys_have_data_of_their_own_and_clean_ones_that_of_the_device,
+     .init = make_dir, .fini = remove_dir)
+{
+	static const char text[] = "cache buckets=600 bucket=8k\n"
+				   "backing state=dirty\n"
+				   "uuid slot=0 device=backing0\n"
+				   "node root level=0\n"
+				   "  key start=16s len=8s ptr=30+0s dirty\n"
+				   "  key start=24s len=8s ptr=31+0s\n";
+	struct recipe_error error;
+	struct recipe *recipe;
+	size_t cache_bytes, backing_bytes;
+	uint8_t *cache, *backing;
+
+	cr_assert(recipe_parse("test", text, sizeof(text) - 1, &recipe, &error), "%s", error.text);
+	recipe_fill(recipe);
+	cr_assert(recipe_build(recipe, NULL, dir, &error), "%s", error.text);
+	recipe_free(recipe);
+	cache = read_file(dir, "cache.img", &cache_bytes);
+	backing = read_file(dir, "backing0.img", &backing_bytes);
+	cr_expect(memcmp(cache + 30 * 8192, backing + 16 * 512, 512));
+	cr_expect(memcmp(cache + 30 * 8192, cache + 30 * 8192 + 512, 512));
+	cr_expect(!memcmp(cache + 31 * 8192, backing + 24 * 512, 4096));
+	cr_expect(memcmp(backing + 24 * 512, backing + 25 * 512, 512));
+	free(cache);
+	free(backing);
+}
+
 Test(recipe, set_mends_and_poke_does_not, .init = make_dir, .fini = remove_dir)
 {
 	static const char head[] = "cache buckets=600 bucket=8k\nprio bucket=40\n"

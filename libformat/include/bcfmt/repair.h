@@ -144,7 +144,8 @@ BCFMT_API const char *bcfmt_repair_why_no_orders(const struct bcfmt_repair_run *
 /*
  * The keys of adopted inodes become keys of their device: under its slot, or under the newest of
  * the inodes where it has none, which then is its slot again. Only dirty ones do; clean ones can be
- * older than what the device holds. The device is marked as attached, and as dirty. home is that of
+ * older than what the device holds. The device is marked as attached, and as dirty. Nothing is
+ * ordered for a device that is attached and for which these inodes have nothing. home is that of
  * bcfmt_repair_set(), and borrowed. E_ARG when bcfmt_repair_why_no_orders() has a reason; devices
  * that are refused are left out. Where none is left nothing is ordered, and the plan says why.
  */
