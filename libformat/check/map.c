@@ -13,7 +13,7 @@
 #include <bcfmt/tree.h>
 
 #include "base/checked.h"
-#include "check/used.h"
+#include "check/check_impl.h"
 #include "codec/key_iter.h"
 #include "set/plain.h"
 #include "set/tree_impl.h"
@@ -26,14 +26,15 @@ _Static_assert(BCFMT_MAP_PLACES_MAX == 1u << 2 * ORDER_MAX, "the largest curve")
 #define MARK_DAMAGED 1u
 #define MARK_DOUBTFUL 2u
 #define MARK_DOUBTFUL_DATA 4u /* by a leaf, which may be judged anew */
+#define MARK_CLEAN 8u /* likewise; where gens are not sure the set's map calls more buckets clean */
 
 struct build {
 	struct bcfmt_set *set;
 	struct bcfmt_map *map;
 	struct bcfmt_tree *tree;
 	struct used *used;
-	uint8_t *marks; /* geo.nbuckets; NULL until there is one, as in most sets */
-	pthread_mutex_t lock; /* of making them */
+	uint8_t *marks;	       /* geo.nbuckets; NULL until there is one, as in most sets */
+	pthread_mutex_t lock;  /* of making them */
 	bool is_out_of_memory; /* atomic, as all that follows */
 	bool has_data_marks;
 	uint64_t dirty_sectors;
@@ -61,7 +62,7 @@ static void mark(struct build *b, uint64_t bucket, unsigned int bits)
 		__atomic_fetch_or(&marks[bucket], (uint8_t)bits, __ATOMIC_RELAXED);
 	else if (bucket < b->set->geo.nbuckets)
 		__atomic_store_n(&b->is_out_of_memory, true, __ATOMIC_RELAXED);
-	if (marks && bits & MARK_DOUBTFUL_DATA)
+	if (marks && bits & (MARK_DOUBTFUL_DATA | MARK_CLEAN))
 		__atomic_store_n(&b->has_data_marks, true, __ATOMIC_RELAXED);
 }
 
@@ -99,14 +100,12 @@ static bool has_bad_key(const struct build *b, const struct bcfmt_jset *jset)
 {
 	struct bcfmt_key_iter it = bcfmt_key_iter_init(jset->keys, jset->keys_field);
 	struct bcfmt_key key;
-	enum bcfmt_key_fault fault;
 
-	while (key_iter_step(&it, &key)) {
-		fault = bcfmt_key_fault_extent(&b->set->geo, &key);
-		if ((fault && fault != BCFMT_KEY_ZERO_SIZE) || bcfmt_key_is_zero_pos(&key) ||
-		    bcfmt_key_inode(&key) >= b->set->n_uuids)
+	while (key_iter_step(&it, &key))
+		if (!key.low || bcfmt_key_fault_extent(&b->set->geo, &key) ||
+		    check_is_elsewhere(&b->set->geo, &key) ||
+		    (bcfmt_key_is_dirty(&key) && bcfmt_key_inode(&key) >= b->set->n_uuids))
 			return true;
-	}
 	return it.is_overrun;
 }
 
@@ -191,6 +190,9 @@ static bool is_bad_key(const struct build *b, const struct bcfmt_node_ref *ref,
 	int from_lo = bcfmt_pos_cmp(start, ref->lo);
 	enum bcfmt_key_fault fault = ref->level ? BCFMT_KEY_OK : bcfmt_key_fault_extent(geo, key);
 
+	if (bcfmt_key_ptr_count(key) > 1 || bcfmt_key_csum_type(key) ||
+	    (!ref->level && check_is_elsewhere(geo, key)))
+		return true;
 	if (!bcfmt_key_sectors(key) || (ref->level && bcfmt_key_is_zero_pos(key)))
 		return false;
 	/* A range that a search gave may be another one than the node had. */
@@ -202,7 +204,8 @@ static bool is_bad_key(const struct build *b, const struct bcfmt_node_ref *ref,
 static bool is_odd_place(const struct build *b, const struct bcfmt_node_ref *ref)
 {
 	return bcfmt_ptr_sector(ref->ptr) & (b->set->geo.bucket_sectors - 1) ||
-	       ref->sectors < b->set->geo.block_sectors || !is_pow2(ref->sectors);
+	       ref->sectors < b->set->geo.block_sectors || !is_pow2(ref->sectors) ||
+	       check_is_cut_short(&b->set->geo, ref);
 }
 
 static bcfmt_err see_node(void *arg, const struct bcfmt_node_view *view)
@@ -286,12 +289,15 @@ static bcfmt_err see_extents(struct build *b, const struct bcfmt_node_view *view
 
 		if (bucket >= b->set->geo.nbuckets)
 			continue;
-		if (at->stale && at->is_dirty && !at->is_written_back)
+		if (at->stale > BCFMT_STALE_MAX ||
+		    (at->stale && at->is_dirty && !at->is_written_back))
 			mark(b, bucket, MARK_DOUBTFUL_DATA);
 		if (at->stale)
 			continue;
 		dirty_sectors += at->is_dirty ? sectors : 0;
 		clean_sectors += at->is_dirty ? 0 : sectors;
+		if (!at->is_dirty && !b->set->has_all_prios)
+			mark(b, bucket, MARK_CLEAN);
 		if (is_in_doubt(at, &doubt, view->doubts + view->n_doubts))
 			mark(b, bucket, MARK_DOUBTFUL_DATA);
 		if (__atomic_load_n(&b->set->buckets[bucket].use, __ATOMIC_RELAXED) &
@@ -348,7 +354,7 @@ static void forget_leaves(struct build *b)
 	b->used = NULL;
 	b->dirty_sectors = b->clean_sectors = 0;
 	for (uint64_t i = 0; b->has_data_marks && i < b->set->geo.nbuckets; i++)
-		b->marks[i] &= (uint8_t)~MARK_DOUBTFUL_DATA;
+		b->marks[i] &= (uint8_t) ~(MARK_DOUBTFUL_DATA | MARK_CLEAN);
 	b->has_data_marks = false;
 }
 
@@ -428,12 +434,14 @@ struct classify {
 
 static uint8_t mark_value(const struct build *b, unsigned int marks, unsigned int value)
 {
-	bool is_data = (value & MAP_BASE_MASK) == BCFMT_MAP_CLEAN ||
-		       (value & MAP_BASE_MASK) == BCFMT_MAP_DIRTY;
+	bool is_data;
 
+	if (value == BCFMT_MAP_CLEAN && !b->set->has_all_prios && !(marks & MARK_CLEAN))
+		value = BCFMT_MAP_FREE;
+	is_data = value == BCFMT_MAP_CLEAN || value == BCFMT_MAP_DIRTY;
 	if (marks & MARK_DAMAGED)
 		value |= MAP_DAMAGED;
-	else if (marks || (is_data && b->map->has_journal_gap))
+	else if (marks & ~MARK_CLEAN || (is_data && b->map->has_journal_gap))
 		value |= MAP_DOUBTFUL;
 	return (uint8_t)(value & MAP_DAMAGED ? value & ~MAP_DOUBTFUL : value);
 }
@@ -447,6 +455,7 @@ static bcfmt_err classify_part(void *arg, struct worker *worker, uint32_t part)
 	uint32_t place = part * PART_PLACES;
 	uint32_t end = (uint32_t)min_u64((uint64_t)place + PART_PLACES, map->n_places);
 	uint64_t bucket = bcfmt_map_place_bucket(map, place);
+	bool is_special = b->marks || map->has_journal_gap || !b->set->has_all_prios;
 
 	(void)worker;
 	for (; place < end; place++) {
@@ -456,7 +465,7 @@ static bcfmt_err classify_part(void *arg, struct worker *worker, uint32_t part)
 		for (; bucket < last; bucket++) {
 			uint8_t value = cl->bases[b->set->buckets[bucket].use];
 
-			if (b->marks || map->has_journal_gap)
+			if (is_special)
 				value = mark_value(b, b->marks ? b->marks[bucket] : 0, value);
 			buckets[value]++;
 			most = value > most ? value : most;

@@ -77,10 +77,11 @@ void map_unit_line(const struct bcfmt_map *map, const char *unit, uint64_t bucke
 		snprintf(out, MAP_LINE_BYTES, "each %s is a bucket", unit);
 	else
 		snprintf(out, MAP_LINE_BYTES,
-			 "each %s is %s%" PRIu64 " buckets and shows what matters most of "
-			 "them: damaged > doubtful > metadata > dirty > clean > free",
+			 "each %s is %s%" PRIu64 " buckets and shows what matters most of them:",
 			 unit, map->geo.nbuckets % buckets ? "up to " : "", buckets);
 }
+
+const char *const map_order = "damaged > doubtful > metadata > dirty > clean > free";
 
 const char *map_warning(const struct bcfmt_map *map, unsigned int i)
 {
@@ -178,6 +179,7 @@ static void map_text(struct bcfmt_out *out, const struct bcfmt_map *map, unsigne
 	unsigned int label_width = (unsigned int)snprintf(NULL, 0, "%" PRIu64, map->geo.nbuckets);
 	struct text_map tm = { .out = out, .map = map };
 	char line[MAP_LINE_BYTES];
+	uint64_t each;
 
 	columns = columns < COLUMNS_MIN + label_width + 1 ? COLUMNS_MIN + label_width + 1
 		  : columns > COLUMNS_MAX		  ? COLUMNS_MAX
@@ -185,9 +187,11 @@ static void map_text(struct bcfmt_out *out, const struct bcfmt_map *map, unsigne
 	tm.columns = 1u << log2_floor(columns - label_width - 1);
 	tm.per_letter = div_round_up(map->n_places, (uint64_t)tm.columns * LINES_WANTED);
 	legend_text(out, map);
-	map_unit_line(map, "letter",
-		      map_buckets_each(map, div_round_up(map->n_places, tm.per_letter)), line);
+	each = map_buckets_each(map, div_round_up(map->n_places, tm.per_letter));
+	map_unit_line(map, "letter", each, line);
 	bcfmt_out_line(out, "%s", line);
+	if (each > 1)
+		bcfmt_out_line(out, "%s", map_order);
 	for (uint64_t place = 0; place < map->n_places; place += tm.columns * tm.per_letter)
 		put_line(&tm, place, label_width);
 }

@@ -17,6 +17,8 @@ uint64_t map_buckets_each(const struct bcfmt_map *map, uint64_t n_parts);
 /* How to read a map whose unit ("square", "letter") stands for so many buckets. */
 void map_unit_line(const struct bcfmt_map *map, const char *unit, uint64_t buckets,
 		   char out[MAP_LINE_BYTES]);
+/* Goes on with where a unit has several. */
+extern const char *const map_order;
 /* What makes all of it unsure, or NULL; i from 0 on. */
 const char *map_warning(const struct bcfmt_map *map, unsigned int i);
 

@@ -213,6 +213,8 @@ static void collect_words(const struct bcfmt_map *map, struct words *words)
 	words->n = 0;
 	map_unit_line(map, square_pixels(map) > 1 ? "square" : "pixel", each, line);
 	add_words(words, line);
+	if (each > 1)
+		add_words(words, map_order);
 	add_words(words, "in the order of a Hilbert curve, from the top left to the bottom left");
 	if (map->totals[BCFMT_MAP_DAMAGED].buckets || map->totals[BCFMT_MAP_DOUBTFUL].buckets)
 		add_words(words, "damaged and doubtful ones are counted by their use as well");
