@@ -60,10 +60,27 @@ static bcfmt_err write_picture(struct dump *d, const struct bcfmt_map *map)
 	return err;
 }
 
+/* True when there is anything to tell. */
+static bool tell_marks(const struct dump *d, const struct bcfmt_map *map)
+{
+	const struct bcfmt_map_total *totals = bcfmt_map_totals(map);
+	uint64_t damaged = totals[BCFMT_MAP_DAMAGED].buckets;
+	uint64_t doubtful = totals[BCFMT_MAP_DOUBTFUL].buckets;
+	bool is_partial = bcfmt_map_is_partial(map);
+
+	if (!damaged && !doubtful && !is_partial)
+		return false;
+	if (!d->opt.is_quiet)
+		cli_error(dump_cache_name(d),
+			  "damaged buckets: %" PRIu64 ", doubtful: %" PRIu64
+			  "%s; bcache-fsck -n names what is wrong",
+			  damaged, doubtful, is_partial ? ", nodes are missing" : "");
+	return true;
+}
+
 int cmd_map(struct dump *d)
 {
 	bool is_shown = d->opt.with_text || bcfmt_out_is_json(d->out);
-	const struct bcfmt_map_total *totals;
 	struct bcfmt_map *map;
 	struct stat st;
 	bcfmt_err err;
@@ -81,11 +98,9 @@ int cmd_map(struct dump *d)
 		bcfmt_render_map(d->out, map, terminal_columns(), !d->opt.output);
 	if (d->opt.output)
 		err = write_picture(d, map);
-	totals = bcfmt_map_totals(map);
 	if (err)
 		code = dump_failed(d, err);
-	else if (totals[BCFMT_MAP_DAMAGED].buckets || totals[BCFMT_MAP_DOUBTFUL].buckets ||
-		 bcfmt_map_is_partial(map))
+	else if (tell_marks(d, map))
 		code = DUMP_DAMAGED;
 	bcfmt_map_free(map);
 	return code;
