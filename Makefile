@@ -10,12 +10,13 @@
 ## make check-repair-cuts  power cuts in the repair of every image and case
 ## make check-found      lost roots, nodes, prios and uuid tables, found again by searching
 ## make check-image      metadata images of all fixtures and cases
+## make check-map        bucket maps of all fixtures and cases, and of 33 million buckets
 ## make check-faults     everything that can fail fails, at every call of every command
 ## make check-fields     every field of every structure of real caches changed, one at a time
 ## make check-damage     every damage of a list done to real caches, repaired, compared sector by sector
 ## make check-kernel     real kernels in QEMU register what we made, and damage as foretold
 ## make check-NAME       one ring: floors symbols man tools unit cases repairs-sample generated transcripts
-##                       images image-sample super repair-super make bad-input crash-sample
+##                       images image-sample map-sample super repair-super make bad-input crash-sample
 ##                       repair-cuts-sample damage-sample faults-sample fields-sample fuzz install
 ## make fuzz             libFuzzer with clang, TIME=300 seconds a target, JOBS=1 at once,
 ##                       TARGETS="super jset ...", corpus in build/corpus
@@ -77,7 +78,7 @@ say      = $(if $(V),,@printf '  %-4s %s\n' $(1) $(@:$(B)/%=%);)
 
 # ---- our flags; CPPFLAGS, CFLAGS, LDFLAGS and LDLIBS stay the user's and come after --------
 # pkg-config is asked when a recipe first needs the answer, so that `make deps` can install it.
-pkgs     := libisal uuid blkid jansson zlib
+pkgs     := libisal uuid blkid jansson zlib libpng
 once      = $(eval $(1) := $(shell $(2)))$($(1))
 pkg_c     = $(call once,pkg_c,$(PKG_CONFIG) --cflags $(pkgs) 2>/dev/null)
 pkg_l     = $(call once,pkg_l,$(PKG_CONFIG) --libs $(pkgs) 2>/dev/null)
@@ -221,7 +222,7 @@ $(bash_completions): $(B)/%.bash: libformat/cli/complete.bash %.bash
 $(B)/libkit.a: $(call obj,$(kit_src)) $(B)/sources
 	$(call say,AR)rm -f $@ && $(AR) rcs $@ $(filter %.o,$^)
 $(units): $(B)/%: $(B)/%.o $(B)/libkit.a $(B)/libcli.a $(B)/libbcfmt.a
-	$(call say,LD)$(link) -o $@ $^ $(unit_l) $(libs)
+	$(call say,LD)$(link) -o $@ $^ $(unit_l) $(libs) -lm
 $(tools) $(benches): $(B)/%: $(B)/%.o $(B)/libkit.a $(B)/libcli.a $(B)/libbcfmt.a
 	$(call say,LD)$(link) -o $@ $^ $(libs)
 
@@ -268,12 +269,13 @@ rings := check-floors check-symbols check-man check-tools check-unit check-cases
          check-repairs-sample check-generated check-transcripts check-images check-image-sample \
          check-super check-repair-super check-make check-bad-input check-crash-sample \
          check-repair-cuts-sample check-damage-sample check-faults-sample check-fields-sample \
-         check-fuzz check-install
+         check-map-sample check-fuzz check-install
 ring   = $(q)B='$(B)' tests/tools/ring $@
 jobs   = $(if $(findstring j,$(filter-out --%,$(MAKEFLAGS))),,-j$(shell nproc))
 
 .PHONY: deps demo bench fuzz check check-rings check-sanitize check-crash check-repairs check-found \
-        check-repair-cuts check-image check-faults check-fields check-damage check-kernel kernel-deps \
+        check-repair-cuts check-image check-map check-faults check-fields check-damage check-kernel \
+        kernel-deps \
         $(rings)
 deps:
 	@PKG_CONFIG='$(PKG_CONFIG)' tests/tools/deps check
@@ -349,6 +351,11 @@ check-image: programs $(tools)
 	$(ring) tests/tools/check-image
 check-image-sample: programs $(tools)
 	$(ring) tests/tools/check-image --sample
+# Every image and case takes a minute, like the image.
+check-map: programs $(tools)
+	$(ring) tests/tools/check-map
+check-map-sample: programs $(tools)
+	$(ring) tests/tools/check-map --sample
 check-super: programs
 	$(ring) tests/tools/check-super
 check-repair-super: programs

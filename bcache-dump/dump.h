@@ -30,6 +30,7 @@ enum dump_command {
 	CMD_EXPORT,
 	CMD_IMAGE,
 	CMD_RESTORE,
+	CMD_MAP,
 	CMD_COUNT,
 };
 
@@ -41,6 +42,7 @@ struct dump_options {
 	bool with_keys;
 	bool only_dirty;
 	bool is_physical;
+	bool with_text;
 
 	bool has_seqs; /* seq_first..seq_last */
 	bool has_inode;
@@ -97,6 +99,7 @@ int cmd_verdict(struct dump *d);
 int cmd_export(struct dump *d);
 int cmd_image(struct dump *d);
 int cmd_restore(struct dump *d);
+int cmd_map(struct dump *d);
 
 /* Prints why a call of the library failed and returns the exit code for it. */
 int dump_failed(struct dump *d, bcfmt_err err);

@@ -12,18 +12,19 @@ static const struct {
 	int (*run)(struct dump *d);
 	bool needs_set;
 } commands[CMD_COUNT] = {
-	[CMD_SUPER] = { cmd_super, false },    [CMD_JOURNAL] = { cmd_journal, true },
-	[CMD_BTREE] = { cmd_btree, true },     [CMD_KEYS] = { cmd_keys, true },
-	[CMD_UUIDS] = { cmd_uuids, true },     [CMD_PRIOS] = { cmd_prios, true },
-	[CMD_BUCKETS] = { cmd_buckets, true }, [CMD_VERDICT] = { cmd_verdict, true },
-	[CMD_EXPORT] = { cmd_export, true },   [CMD_IMAGE] = { cmd_image, true },
-	[CMD_RESTORE] = { cmd_restore, false },
+	[CMD_SUPER] = { cmd_super, false },	[CMD_JOURNAL] = { cmd_journal, true },
+	[CMD_BTREE] = { cmd_btree, true },	[CMD_KEYS] = { cmd_keys, true },
+	[CMD_UUIDS] = { cmd_uuids, true },	[CMD_PRIOS] = { cmd_prios, true },
+	[CMD_BUCKETS] = { cmd_buckets, true },	[CMD_VERDICT] = { cmd_verdict, true },
+	[CMD_EXPORT] = { cmd_export, true },	[CMD_IMAGE] = { cmd_image, true },
+	[CMD_RESTORE] = { cmd_restore, false }, [CMD_MAP] = { cmd_map, true },
 };
 
 /* Commands that write a file, and have it to take away when they fail. */
 static bool is_writing(unsigned int command)
 {
-	return command == CMD_EXPORT || command == CMD_IMAGE || command == CMD_RESTORE;
+	return command == CMD_EXPORT || command == CMD_IMAGE || command == CMD_RESTORE ||
+	       command == CMD_MAP;
 }
 
 int dump_failed(struct dump *d, bcfmt_err err)

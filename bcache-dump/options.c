@@ -33,6 +33,7 @@ enum {
 	OPT_SCRUB,
 	OPT_SCAN,
 	OPT_MEMBER,
+	OPT_TEXT,
 };
 
 #define FOR(command) (1u << CMD_##command)
@@ -59,7 +60,7 @@ static const struct cli_option options[] = {
 	{ OPT_DEVICE, 0, "device", CLI_ARG_TEXT, "UUID|INODE|LABEL", false, FOR(EXPORT),
 	  "which volume; may be left out when there is one" },
 	{ OPT_OUTPUT, 'o', "output", CLI_ARG_FILE, "FILE|-", false,
-	  FOR(EXPORT) | FOR(IMAGE) | FOR(RESTORE),
+	  FOR(EXPORT) | FOR(IMAGE) | FOR(RESTORE) | FOR(MAP),
 	  "a file (volumes and devices are written sparse), a block\n"
 	  "device, or - for a stream; restore takes a folder too" },
 	{ OPT_SCRUB, 0, "scrub", CLI_ARG_NONE, NULL, false, FOR(IMAGE),
@@ -69,6 +70,8 @@ static const struct cli_option options[] = {
 	  "where buckets begin, or not at all" },
 	{ OPT_MEMBER, 0, "member", CLI_ARG_TEXT, "NAME", false, FOR(RESTORE),
 	  "only this device of the image: cache, backing0, ..." },
+	{ OPT_TEXT, 0, "text", CLI_ARG_NONE, NULL, false, FOR(MAP),
+	  "print the map as letters, for a terminal" },
 	{ OPT_DATA_OFFSET, 0, "data-offset", CLI_ARG_NUMBER, "SECTORS", false, FOR(EXPORT),
 	  "where the data of the backing device begins, when its\n"
 	  "superblock cannot tell" },
@@ -110,13 +113,16 @@ static const struct cli_command commands[CMD_COUNT] = {
 			"all metadata and no data, in one small file" },
 	[CMD_RESTORE] = { "restore", "[options] -o FOLDER|FILE IMAGE|-",
 			  "make devices of an image again, as sparse files" },
+	[CMD_MAP] = { "map", "[options] {-o FILE.png|--text|--json} CACHE [BACKING...]",
+		      "a picture of what every bucket is used for" },
 };
 
 static const struct cli_program program = {
 	.name = "bcache-dump",
 	.operands = "COMMAND [options] DEVICE...",
-	.summary = "Shows what is on the devices of a bcache set, or copies a volume or all metadata\n"
-		   "out of it. Never writes to them. Takes metadata images in place of devices.",
+	.summary =
+		"Shows what is on the devices of a bcache set, or copies a volume or all metadata\n"
+		"out of it. Never writes to them. Takes metadata images in place of devices.",
 	.options = options,
 	.n_options = sizeof(options) / sizeof(options[0]),
 	.commands = commands,
@@ -181,6 +187,9 @@ static bool read_filter(struct dump_options *opt, const struct cli_parser *parse
 		return true;
 	case OPT_DIRTY:
 		opt->only_dirty = true;
+		return true;
+	case OPT_TEXT:
+		opt->with_text = true;
 		return true;
 	case OPT_PHYSICAL:
 		opt->is_physical = true;
@@ -263,6 +272,12 @@ static void check(const struct dump *d)
 		cli_usage(&d->parser, "restore needs -o FOLDER or -o FILE");
 	if (d->parser.command_index == CMD_RESTORE && d->n_paths > 1)
 		cli_usage(&d->parser, "restore takes one image");
+	if (d->parser.command_index == CMD_MAP && !opt->output && !opt->with_text && !opt->has_json)
+		cli_usage(&d->parser, "map needs -o FILE.png, --text or --json");
+	if (opt->with_text && opt->has_json)
+		cli_usage(&d->parser, "--text and --json exclude each other");
+	if (opt->output && !strcmp(opt->output, "-") && opt->with_text)
+		cli_usage(&d->parser, "--text and -o - both want standard output");
 	if (opt->output && !strcmp(opt->output, "-") && opt->has_json)
 		cli_usage(&d->parser, "--json and -o - both want standard output");
 }

@@ -9,6 +9,7 @@
 #include <bcfmt/loss.h>
 #include <bcfmt/tree.h>
 
+#include "base/checked.h"
 #include "check/used.h"
 
 /* What the extents of one inode add up to. */
@@ -81,6 +82,18 @@ static inline bool check_is_elsewhere(const struct bcfmt_geometry *geo, const st
 {
 	return bcfmt_key_ptr_count(key) && !bcfmt_key_is_placeholder(key) &&
 	       bcfmt_ptr_dev(key->ptr) != geo->nr_this_dev;
+}
+/*
+ * A node smaller than what every kernel gives it. A power of two within the bucket works in all of
+ * them; of buckets that are not larger than every kernel's meta bucket the size was always the same.
+ */
+static inline bool check_is_cut_short(const struct bcfmt_geometry *geo,
+				      const struct bcfmt_node_ref *ref)
+{
+	return ref->sectors < geo->node_sectors && ref->sectors >= geo->block_sectors &&
+	       is_pow2(ref->sectors) &&
+	       (uint64_t)geo->bucket_sectors * BCFMT_SECTOR_BYTES <=
+		       bcfmt_geometry_meta_bytes(geo->bucket_sectors, 4096);
 }
 /* "journal", "prios", "uuid table", "btree", "superblock": whose bucket it is; static. */
 const char *check_owner(unsigned int use);

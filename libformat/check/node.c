@@ -94,18 +94,11 @@ static bcfmt_err check_place(struct node_check *nc)
 		err = CHECK_REPORT(nc->ck, NODE_UNALIGNED, &nc->where,
 				   BCFMT_U64("level", ref->level),
 				   BCFMT_U64("offset", offset_sectors));
-	/*
-	 * A power of two within the bucket works in every kernel; other sizes above the default
-	 * make it read more than it allocated, and less than a block holds no bset. Of buckets that
-	 * are not larger than every kernel's meta bucket the default was always the same.
-	 */
-	if (!err && ref->sectors < geo->node_sectors && ref->sectors >= geo->block_sectors &&
-	    !(ref->sectors & (ref->sectors - 1)) &&
-	    (uint64_t)geo->bucket_sectors * BCFMT_SECTOR_BYTES <=
-		    bcfmt_geometry_meta_bytes(geo->bucket_sectors, 4096))
+	if (!err && check_is_cut_short(geo, ref))
 		err = CHECK_REPORT(nc->ck, NODE_CUT_SHORT, &nc->where,
 				   BCFMT_U64("level", ref->level), BCFMT_U64("got", ref->sectors),
 				   BCFMT_U64("want", geo->node_sectors));
+	/* These make a kernel read more than it allocated, or hold no bset. */
 	if (!err && ref->sectors != geo->node_sectors &&
 	    (ref->sectors & (ref->sectors - 1) || ref->sectors < geo->block_sectors))
 		err = CHECK_REPORT(nc->ck, NODE_BAD_SIZE, &nc->where,

@@ -227,7 +227,7 @@ static bcfmt_err sort_suspects(struct check *ck)
 
 static bcfmt_err finish(struct check *ck, struct used *used, bool *is_suspect)
 {
-	bcfmt_err err = used_finish(used, is_suspect);
+	bcfmt_err err = used_finish(used, true, is_suspect);
 
 	ck->verdict->spilled_bytes += used_spilled_bytes(used);
 	return err;

@@ -315,6 +315,7 @@ bcfmt_err used_flush(struct used *used, struct used_shard *shard, uint64_t index
 struct rest {
 	struct used *used;
 	unsigned int window_shift; /* log2 of the sectors of a window, not below that of a bucket */
+	bool with_sums;
 };
 
 /* Rows of a part hold places of all its windows; those of one are moved to the front. */
@@ -382,8 +383,9 @@ static bcfmt_err set_part(void *arg, struct worker *worker, uint32_t index)
 			break;
 		memset(map, 0, window_bytes(rest));
 		err = set_window(rest, part, map, window);
-		tell_buckets(rest->used, map, window << rest->window_shift,
-			     1ull << (rest->window_shift - rest->used->unit_shift));
+		if (rest->with_sums)
+			tell_buckets(rest->used, map, window << rest->window_shift,
+				     1ull << (rest->window_shift - rest->used->unit_shift));
 	}
 	free(map);
 	return err;
@@ -415,9 +417,9 @@ static bcfmt_err for_parts(struct used *used, crew_fn work, void *arg)
 	return err;
 }
 
-bcfmt_err used_finish(struct used *used, bool *is_suspect)
+bcfmt_err used_finish(struct used *used, bool with_sums, bool *is_suspect)
 {
-	struct rest rest = { used, used->part_shift };
+	struct rest rest = { used, used->part_shift, with_sums };
 	uint64_t most_bytes = used->max_bytes / bcfmt_ctx_threads(used->set->ctx);
 	bcfmt_err err = BCFMT_OK;
 
@@ -426,7 +428,7 @@ bcfmt_err used_finish(struct used *used, bool *is_suspect)
 		for (uint64_t i = 0; !err && i < used->n_parts; i++)
 			if (shard->fill[i] > USED_ROW_HEAD)
 				err = used_flush(used, shard, i);
-	if (!err)
+	if (!err && with_sums)
 		err = for_parts(used, tell_part, used);
 	/* The windows of the others take their place. */
 	free(used->maps);

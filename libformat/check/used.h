@@ -49,12 +49,12 @@ static inline bcfmt_err used_add(struct used *used, struct used_shard *shard, ui
 }
 
 /*
- * Ends the collecting, with all shards given back, and adds up the live sectors of every bucket.
- * Where two extents may have a sector in common, BUCKET_MAYBE_TWICE marks the bucket instead and
+ * Ends the collecting, with all shards given back; with_sums adds up the live sectors of every
+ * bucket. Where two extents may have a sector in common, BUCKET_MAYBE_TWICE marks the bucket instead and
  * *is_suspect is set. None is missed; wrong suspects are buckets where an extent does not begin
  * and end with a unit of the bitmap.
  */
-bcfmt_err used_finish(struct used *used, bool *is_suspect);
+bcfmt_err used_finish(struct used *used, bool with_sums, bool *is_suspect);
 /* Some of its suspects may be none by the block. */
 bool used_is_coarse(const struct used *used);
 uint64_t used_spilled_bytes(const struct used *used);

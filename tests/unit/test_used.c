@@ -91,7 +91,7 @@ static void finish_and_compare(bool may_err)
 {
 	bool has_overlap = false, has_marked = false;
 
-	cr_assert_eq(used_finish(used, &is_suspect), BCFMT_OK);
+	cr_assert_eq(used_finish(used, true, &is_suspect), BCFMT_OK);
 	qsort(places, n_places, sizeof(places[0]), by_sector);
 	for (size_t i = 0; i < n_places;) {
 		uint64_t bucket = places[i].sector >> set.geo.bucket_shift, sum = 0;

@@ -1,0 +1,602 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The bucket map: one walk over the tree, and what the tables of the set tell. It knows the places of
+ * damage that a check tells of, not what follows from it.
+ */
+#include "check/map.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <bcfmt/loss.h>
+#include <bcfmt/tree.h>
+
+#include "base/checked.h"
+#include "check/check_impl.h"
+#include "codec/key_iter.h"
+#include "set/plain.h"
+#include "set/tree_impl.h"
+
+#define ORDER_MAX 10u
+_Static_assert(BCFMT_MAP_PLACES_MAX == 1u << 2 * ORDER_MAX, "the largest curve");
+#define PART_PLACES 4096u
+
+/* Marks of a bucket. */
+#define MARK_DAMAGED 1u
+#define MARK_DOUBTFUL 2u
+#define MARK_DOUBTFUL_DATA 4u /* by a leaf, which may be judged anew */
+#define MARK_CLEAN 8u /* likewise; where gens are not sure the set's map calls more buckets clean */
+
+struct build {
+	struct bcfmt_set *set;
+	struct bcfmt_map *map;
+	struct bcfmt_tree *tree;
+	struct used *used;
+	uint8_t *marks;	       /* geo.nbuckets; NULL until there is one, as in most sets */
+	pthread_mutex_t lock;  /* of making them */
+	bool is_out_of_memory; /* atomic, as all that follows */
+	bool has_data_marks;
+	uint64_t dirty_sectors;
+	uint64_t clean_sectors;
+	uint64_t end_sector; /* of the extents by place so far */
+};
+
+static uint8_t *get_marks(struct build *b)
+{
+	uint8_t *marks;
+
+	pthread_mutex_lock(&b->lock);
+	if (!b->marks)
+		b->marks = calloc(b->set->geo.nbuckets, 1);
+	marks = b->marks;
+	pthread_mutex_unlock(&b->lock);
+	return marks;
+}
+
+static void mark(struct build *b, uint64_t bucket, unsigned int bits)
+{
+	uint8_t *marks = bucket < b->set->geo.nbuckets ? get_marks(b) : NULL;
+
+	if (marks)
+		__atomic_fetch_or(&marks[bucket], (uint8_t)bits, __ATOMIC_RELAXED);
+	else if (bucket < b->set->geo.nbuckets)
+		__atomic_store_n(&b->is_out_of_memory, true, __ATOMIC_RELAXED);
+	if (marks && bits & (MARK_DOUBTFUL_DATA | MARK_CLEAN))
+		__atomic_store_n(&b->has_data_marks, true, __ATOMIC_RELAXED);
+}
+
+static uint64_t node_bucket(const struct build *b, const struct bcfmt_node_ref *ref)
+{
+	return bcfmt_ptr_bucket(&b->set->geo, ref->ptr);
+}
+
+/* ---- tables ---- */
+
+static uint64_t entry_bucket(const struct build *b, size_t index)
+{
+	return (uint64_t)b->set->geo.first_bucket + b->set->journal.entries[index].ring_index;
+}
+
+static bool is_to_replay(const struct bcfmt_set *set, uint64_t seq)
+{
+	return seq >= set->newest.last_seq && seq <= set->newest.seq;
+}
+
+/* The end of a bucket's entries: the tail of a power cut, unless the entry is one to replay. */
+static void mark_stops(struct build *b)
+{
+	const struct bcfmt_journal *journal = &b->set->journal;
+	size_t index;
+
+	for (size_t i = 0; i < journal->n_stops; i++)
+		if (is_to_replay(b->set, journal->stops[i].seq) &&
+		    bcfmt_journal_find(journal, journal->stops[i].seq, &index) != BCFMT_OK)
+			mark(b, (uint64_t)b->set->geo.first_bucket + journal->stops[i].ring_index,
+			     MARK_DAMAGED);
+}
+
+static bool has_bad_key(const struct build *b, const struct bcfmt_jset *jset)
+{
+	struct bcfmt_key_iter it = bcfmt_key_iter_init(jset->keys, jset->keys_field);
+	struct bcfmt_key key;
+
+	while (key_iter_step(&it, &key))
+		if (!key.low || bcfmt_key_fault_extent(&b->set->geo, &key) ||
+		    check_is_elsewhere(&b->set->geo, &key) ||
+		    (bcfmt_key_is_dirty(&key) && bcfmt_key_inode(&key) >= b->set->n_uuids))
+			return true;
+	return it.is_overrun;
+}
+
+static bcfmt_err mark_entries(struct build *b)
+{
+	const struct bcfmt_journal *journal = &b->set->journal;
+	uint8_t *buf = NULL;
+	size_t buf_bytes = 0;
+	bcfmt_err err = BCFMT_OK;
+
+	for (size_t i = 0; !err && i < journal->n_entries; i++) {
+		struct bcfmt_jset jset;
+
+		if (!is_to_replay(b->set, journal->entries[i].seq))
+			continue;
+		err = bcfmt_journal_entry_load(journal, i, &buf, &buf_bytes, &jset);
+		if (err == BCFMT_E_DAMAGED || (!err && has_bad_key(b, &jset)))
+			mark(b, entry_bucket(b, i), MARK_DAMAGED);
+		if (err == BCFMT_E_DAMAGED)
+			err = BCFMT_OK;
+	}
+	free(buf);
+	return err;
+}
+
+/* What the newest entry names. */
+static void mark_roots(struct build *b)
+{
+	const struct bcfmt_set *set = b->set;
+	const struct bcfmt_key *root = &set->newest.btree_root, *uuids = &set->newest.uuid_bucket;
+	uint64_t uuid_bucket = bcfmt_ptr_bucket(&set->geo, uuids->ptr);
+
+	if (bcfmt_key_fault_btree(&set->geo, root) || bcfmt_key_fault_btree(&set->geo, uuids) ||
+	    set->newest.btree_level > log2_floor(set->geo.nbuckets) + 1 ||
+	    bcfmt_pos_cmp(bcfmt_key_end(root), bcfmt_pos_max()))
+		mark(b, entry_bucket(b, set->newest_index), MARK_DAMAGED);
+	else if (bcfmt_set_stale(set, root->ptr))
+		mark(b, bcfmt_ptr_bucket(&set->geo, root->ptr), MARK_DAMAGED);
+	if (set->uuids_state == BCFMT_UUIDS_BAD_SIZE ||
+	    set->uuids_state == BCFMT_UUIDS_UNREADABLE || set->n_older_uuids ||
+	    (!bcfmt_key_fault_btree(&set->geo, uuids) && bcfmt_set_stale(set, uuids->ptr)))
+		mark(b, uuid_bucket, MARK_DAMAGED);
+}
+
+static bcfmt_err mark_tables(struct build *b)
+{
+	const struct bcfmt_set *set = b->set;
+
+	if (set->cache.faults)
+		mark(b, 0, MARK_DAMAGED);
+	for (size_t i = 0; i < set->n_prio_links; i++)
+		if (set->prio_links[i].state != BCFMT_PRIO_SET_OK)
+			mark(b, set->prio_links[i].bucket, MARK_DAMAGED);
+	if (set->journal.bad_read.sectors)
+		mark(b, set->journal.bad_read.first_sector >> set->geo.bucket_shift, MARK_DAMAGED);
+	if (!set->has_newest)
+		return BCFMT_OK;
+	mark_stops(b);
+	mark_roots(b);
+	return mark_entries(b);
+}
+
+static bcfmt_err look_for_gap(struct build *b)
+{
+	struct bcfmt_losses *losses = NULL;
+	bcfmt_err err = bcfmt_losses_new(b->set->ctx, &losses);
+
+	if (!err)
+		err = bcfmt_losses_journal(losses, b->set);
+	b->map->has_journal_gap = !err && bcfmt_losses_has_any(losses);
+	bcfmt_losses_free(losses);
+	return err;
+}
+
+/* ---- nodes ---- */
+
+static bool is_bad_key(const struct build *b, const struct bcfmt_node_ref *ref,
+		       const struct bcfmt_key *key)
+{
+	const struct bcfmt_geometry *geo = &b->set->geo;
+	struct bcfmt_pos start = ref->level ? bcfmt_key_end(key) : bcfmt_key_start(key);
+	int from_lo = bcfmt_pos_cmp(start, ref->lo);
+	enum bcfmt_key_fault fault = ref->level ? BCFMT_KEY_OK : bcfmt_key_fault_extent(geo, key);
+
+	if (bcfmt_key_ptr_count(key) > 1 || bcfmt_key_csum_type(key) ||
+	    (!ref->level && check_is_elsewhere(geo, key)))
+		return true;
+	if (!bcfmt_key_sectors(key) || (ref->level && bcfmt_key_is_zero_pos(key)))
+		return false;
+	/* A range that a search gave may be another one than the node had. */
+	return (fault && fault != BCFMT_KEY_ZERO_SIZE) ||
+	       (!ref->is_found && (from_lo < 0 || (ref->level && !from_lo) ||
+				   bcfmt_pos_cmp(bcfmt_key_end(key), ref->hi) > 0));
+}
+
+static bool is_odd_place(const struct build *b, const struct bcfmt_node_ref *ref)
+{
+	return bcfmt_ptr_sector(ref->ptr) & (b->set->geo.bucket_sectors - 1) ||
+	       ref->sectors < b->set->geo.block_sectors || !is_pow2(ref->sectors) ||
+	       check_is_cut_short(&b->set->geo, ref);
+}
+
+static bcfmt_err see_node(void *arg, const struct bcfmt_node_view *view)
+{
+	struct build *b = arg;
+	struct bcfmt_node_iter it = bcfmt_node_iter_init(view->node);
+	struct bcfmt_key key;
+	bool is_bad = view->node->fault || view->bad.sectors || view->is_overrun ||
+		      view->is_disordered || is_odd_place(b, view->ref);
+
+	while (!view->is_plain && !is_bad && node_iter_step(&it, &key))
+		is_bad = is_bad_key(b, view->ref, &key);
+	if (is_bad)
+		mark(b, node_bucket(b, view->ref), MARK_DAMAGED);
+	return BCFMT_OK;
+}
+
+static bcfmt_err see_child(void *arg, const struct bcfmt_node_ref *parent,
+			   const struct bcfmt_key *key, enum bcfmt_child_fault fault,
+			   enum bcfmt_key_fault key_fault)
+{
+	struct build *b = arg;
+
+	(void)key_fault;
+	if (fault == BCFMT_CHILD_OK)
+		return BCFMT_OK;
+	if (parent)
+		mark(b, node_bucket(b, parent), MARK_DAMAGED);
+	else
+		mark(b, entry_bucket(b, b->set->newest_index), MARK_DAMAGED);
+	if (fault != BCFMT_CHILD_INVALID && fault != BCFMT_CHILD_OTHER_MEMBER)
+		mark(b, bcfmt_ptr_bucket(&b->set->geo, key->ptr), MARK_DAMAGED);
+	b->map->is_partial |= fault != BCFMT_CHILD_SEEN;
+	return BCFMT_OK;
+}
+
+static bcfmt_err see_gap(void *arg, const struct bcfmt_node_ref *parent, struct bcfmt_pos lo,
+			 struct bcfmt_pos hi)
+{
+	struct build *b = arg;
+
+	(void)lo;
+	(void)hi;
+	mark(b, node_bucket(b, parent), MARK_DAMAGED);
+	b->map->is_partial = true;
+	return BCFMT_OK;
+}
+
+/* ---- leaves ---- */
+
+static void add_sectors(struct build *b, uint64_t dirty_sectors, uint64_t clean_sectors)
+{
+	__atomic_fetch_add(&b->dirty_sectors, dirty_sectors, __ATOMIC_RELAXED);
+	__atomic_fetch_add(&b->clean_sectors, clean_sectors, __ATOMIC_RELAXED);
+}
+
+/* Of the doubts, which are in order like the extents, those before the extent are left behind. */
+static bool is_in_doubt(const struct bcfmt_extent *extent, const struct bcfmt_span **doubt,
+			const struct bcfmt_span *end)
+{
+	struct bcfmt_pos from = { extent->inode, extent->start_sector };
+	struct bcfmt_pos to = { extent->inode, extent->end_sector };
+
+	while (*doubt < end && bcfmt_pos_cmp((*doubt)->hi, from) <= 0)
+		(*doubt)++;
+	return *doubt < end && bcfmt_pos_cmp((*doubt)->lo, to) < 0;
+}
+
+static bcfmt_err see_extents(struct build *b, const struct bcfmt_node_view *view,
+			     const struct bcfmt_extent *extents, size_t n_extents)
+{
+	const struct bcfmt_span *doubt = view->doubts;
+	struct used_shard *shard = used_take(b->used);
+	uint64_t dirty_sectors = 0, clean_sectors = 0;
+	bcfmt_err err = shard ? BCFMT_OK : BCFMT_E_NOMEM;
+
+	for (size_t i = 0; !err && i < n_extents; i++) {
+		const struct bcfmt_extent *at = &extents[i];
+		uint64_t bucket = bcfmt_ptr_bucket(&b->set->geo, at->ptr);
+		uint64_t sectors = at->end_sector - at->start_sector;
+
+		if (bucket >= b->set->geo.nbuckets)
+			continue;
+		if (at->stale > BCFMT_STALE_MAX ||
+		    (at->stale && at->is_dirty && !at->is_written_back))
+			mark(b, bucket, MARK_DOUBTFUL_DATA);
+		if (at->stale)
+			continue;
+		dirty_sectors += at->is_dirty ? sectors : 0;
+		clean_sectors += at->is_dirty ? 0 : sectors;
+		if (!at->is_dirty && !b->set->has_all_prios)
+			mark(b, bucket, MARK_CLEAN);
+		if (is_in_doubt(at, &doubt, view->doubts + view->n_doubts))
+			mark(b, bucket, MARK_DOUBTFUL_DATA);
+		if (__atomic_load_n(&b->set->buckets[bucket].use, __ATOMIC_RELAXED) &
+		    BCFMT_USE_METADATA)
+			mark(b, bucket, MARK_DAMAGED);
+		else
+			err = used_add(b->used, shard, bcfmt_ptr_sector(at->ptr), sectors);
+	}
+	if (shard)
+		used_give(b->used, shard);
+	add_sectors(b, dirty_sectors, clean_sectors);
+	return err;
+}
+
+static bcfmt_err see_leaf(void *arg, const struct bcfmt_node_view *view,
+			  const struct bcfmt_extent *extents, size_t n_extents)
+{
+	struct build *b = arg;
+
+	if (!view->ref->sectors)
+		__atomic_store_n(&b->map->is_partial, true, __ATOMIC_RELAXED);
+	else if (view->lost_sectors)
+		mark(b, node_bucket(b, view->ref), MARK_DAMAGED);
+	else if (view->n_doubts)
+		mark(b, node_bucket(b, view->ref), MARK_DOUBTFUL_DATA);
+	return n_extents ? see_extents(b, view, extents, n_extents) : BCFMT_OK;
+}
+
+static bcfmt_err see_plain(void *arg, const struct bcfmt_node_view *view)
+{
+	struct build *b = arg;
+	const uint8_t *raw = view->node->bsets[0].keys;
+	struct used_shard *shard = used_take(b->used);
+	uint64_t dirty_sectors = 0, all_sectors = 0;
+	bcfmt_err err = shard ? BCFMT_OK : BCFMT_E_NOMEM;
+
+	for (size_t left = view->keys; !err && left; left--, raw += PLAIN_KEY_BYTES) {
+		struct bcfmt_key key = plain_key(raw);
+		uint64_t sectors = bcfmt_key_sectors(&key);
+
+		all_sectors += sectors;
+		dirty_sectors += bcfmt_key_is_dirty(&key) ? sectors : 0;
+		err = used_add(b->used, shard, bcfmt_ptr_sector(key.ptr), sectors);
+	}
+	if (shard)
+		used_give(b->used, shard);
+	add_sectors(b, dirty_sectors, all_sectors - dirty_sectors);
+	return err;
+}
+
+static void forget_leaves(struct build *b)
+{
+	used_free(b->used);
+	b->used = NULL;
+	b->dirty_sectors = b->clean_sectors = 0;
+	for (uint64_t i = 0; b->has_data_marks && i < b->set->geo.nbuckets; i++)
+		b->marks[i] &= (uint8_t) ~(MARK_DOUBTFUL_DATA | MARK_CLEAN);
+	b->has_data_marks = false;
+}
+
+/* Extents in the order of their place: one that begins before another ends shares sectors. */
+static bcfmt_err see_placed(void *arg, const struct bcfmt_extent *extent, uint64_t leaf_ptr)
+{
+	struct build *b = arg;
+	uint64_t sector = bcfmt_ptr_sector(extent->ptr);
+
+	(void)leaf_ptr;
+	if (extent->stale)
+		return BCFMT_OK;
+	if (sector < b->end_sector)
+		mark(b, bcfmt_ptr_bucket(&b->set->geo, extent->ptr), MARK_DOUBTFUL);
+	b->end_sector = max_u64(b->end_sector, sector + extent->end_sector - extent->start_sector);
+	return BCFMT_OK;
+}
+
+static bcfmt_err mark_twice(struct build *b)
+{
+	bool is_suspect;
+	bcfmt_err err = used_finish(b->used, false, &is_suspect);
+
+	if (err || !is_suspect)
+		return err;
+	return bcfmt_tree_physical(b->tree, (struct bcfmt_pos){ 0, 0 }, bcfmt_pos_max(), see_placed,
+				   b);
+}
+
+static bcfmt_err walk(struct build *b)
+{
+	struct bcfmt_tree_visitor visitor = {
+		.arg = b, .node = see_node, .child = see_child, .gap = see_gap
+	};
+	uint64_t max_bytes = max_u64(bcfmt_ctx_max_bytes(b->set->ctx) / 2, 1u << 20);
+	bool again = true;
+	bcfmt_err err = bcfmt_tree_open(b->set, &visitor, &b->tree);
+
+	visitor.leaf = see_leaf;
+	visitor.plain = see_plain;
+	while (!err && again) {
+		forget_leaves(b);
+		err = used_new(b->set, max_bytes, false, &b->used);
+		if (!err)
+			err = bcfmt_tree_walk_leaves(b->tree, &visitor, &again);
+	}
+	return err ? err : mark_twice(b);
+}
+
+/* ---- the result ---- */
+
+/* By the bits of use; of several the one that matters most. */
+static void fill_bases(uint8_t bases[256])
+{
+	static const uint8_t by_bit[8] = {
+		BCFMT_MAP_SUPER, BCFMT_MAP_JOURNAL, BCFMT_MAP_PRIOS, BCFMT_MAP_UUIDS,
+		BCFMT_MAP_NODE,	 BCFMT_MAP_CLEAN,   BCFMT_MAP_DIRTY, BCFMT_MAP_FREE,
+	};
+
+	for (unsigned int use = 0; use < 256; use++) {
+		unsigned int owners = use & BCFMT_USE_METADATA;
+
+		bases[use] = BCFMT_MAP_FREE;
+		for (unsigned int bit = 0; bit < 8; bit++)
+			if (use & 1u << bit && by_bit[bit] > bases[use])
+				bases[use] = by_bit[bit];
+		if (owners & (owners - 1))
+			bases[use] |= MAP_DAMAGED;
+	}
+}
+
+struct classify {
+	struct build *b;
+	uint8_t bases[256];
+	uint64_t buckets[BCFMT_MAP_USES]; /* atomic */
+};
+
+static uint8_t mark_value(const struct build *b, unsigned int marks, unsigned int value)
+{
+	bool is_data;
+
+	if (value == BCFMT_MAP_CLEAN && !b->set->has_all_prios && !(marks & MARK_CLEAN))
+		value = BCFMT_MAP_FREE;
+	is_data = value == BCFMT_MAP_CLEAN || value == BCFMT_MAP_DIRTY;
+	if (marks & MARK_DAMAGED)
+		value |= MAP_DAMAGED;
+	else if (marks & ~MARK_CLEAN || (is_data && b->map->has_journal_gap))
+		value |= MAP_DOUBTFUL;
+	return (uint8_t)(value & MAP_DAMAGED ? value & ~MAP_DOUBTFUL : value);
+}
+
+static bcfmt_err classify_part(void *arg, struct worker *worker, uint32_t part)
+{
+	struct classify *cl = arg;
+	const struct build *b = cl->b;
+	struct bcfmt_map *map = b->map;
+	uint64_t buckets[MAP_DAMAGED + BCFMT_MAP_SUPER + 1] = { 0 };
+	uint32_t place = part * PART_PLACES;
+	uint32_t end = (uint32_t)min_u64((uint64_t)place + PART_PLACES, map->n_places);
+	uint64_t bucket = bcfmt_map_place_bucket(map, place);
+	bool is_special = b->marks || map->has_journal_gap || !b->set->has_all_prios;
+
+	(void)worker;
+	for (; place < end; place++) {
+		uint64_t last = bcfmt_map_place_bucket(map, place + 1);
+		uint8_t most = 0;
+
+		for (; bucket < last; bucket++) {
+			uint8_t value = cl->bases[b->set->buckets[bucket].use];
+
+			if (is_special)
+				value = mark_value(b, b->marks ? b->marks[bucket] : 0, value);
+			buckets[value]++;
+			most = value > most ? value : most;
+		}
+		map->places[place] = most;
+	}
+	for (unsigned int value = 0; value < sizeof(buckets) / sizeof(buckets[0]); value++) {
+		if (!buckets[value])
+			continue;
+		__atomic_fetch_add(&cl->buckets[value & MAP_BASE_MASK], buckets[value],
+				   __ATOMIC_RELAXED);
+		if (value > MAP_BASE_MASK)
+			__atomic_fetch_add(&cl->buckets[value & MAP_DAMAGED ? BCFMT_MAP_DAMAGED
+									    : BCFMT_MAP_DOUBTFUL],
+					   buckets[value], __ATOMIC_RELAXED);
+	}
+	return BCFMT_OK;
+}
+
+static bcfmt_err classify(struct build *b)
+{
+	struct classify cl = { .b = b };
+	struct bcfmt_map *map = b->map;
+	uint32_t n_parts = (uint32_t)div_round_up(map->n_places, PART_PLACES);
+	uint32_t order[BCFMT_MAP_PLACES_MAX / PART_PLACES];
+	bcfmt_err err;
+
+	fill_bases(cl.bases);
+	for (uint32_t i = 0; i < n_parts; i++)
+		order[i] = i;
+	err = crew_run(b->set, "buckets", NULL, order, n_parts, classify_part, &cl);
+	for (unsigned int use = 0; use < BCFMT_MAP_USES; use++)
+		map->totals[use] = (struct bcfmt_map_total){
+			cl.buckets[use],
+			cl.buckets[use] << map->geo.bucket_shift << 9,
+		};
+	map->totals[BCFMT_MAP_DIRTY].bytes = b->dirty_sectors * BCFMT_SECTOR_BYTES;
+	map->totals[BCFMT_MAP_CLEAN].bytes = b->clean_sectors * BCFMT_SECTOR_BYTES;
+	return err;
+}
+
+static bcfmt_err build(struct build *b)
+{
+	struct bcfmt_map *map = b->map;
+	struct bcfmt_set *set = b->set;
+	bcfmt_err err;
+
+	map->ctx = set->ctx;
+	map->geo = set->geo;
+	memcpy(map->set_uuid, set->cache.super.set_uuid, BCFMT_UUID_BYTES);
+	map->n_places = (uint32_t)min_u64(set->geo.nbuckets, BCFMT_MAP_PLACES_MAX);
+	while (1u << 2 * map->order < map->n_places)
+		map->order++;
+	map->places = malloc(map->n_places);
+	if (!map->places)
+		return BCFMT_E_NOMEM;
+	map->has_tree = set->has_newest;
+	map->is_partial = !map->has_tree;
+	err = map->has_tree ? walk(b) : BCFMT_OK;
+	if (!err && map->has_tree)
+		err = look_for_gap(b);
+	if (!err)
+		err = mark_tables(b);
+	if (!err && b->is_out_of_memory)
+		err = BCFMT_E_NOMEM;
+	return err ? err : classify(b);
+}
+
+bcfmt_err bcfmt_map_make(struct bcfmt_set *set, struct bcfmt_map **out)
+{
+	struct build b = { .set = set };
+	bcfmt_err err;
+
+	*out = NULL;
+	if (!set->has_geometry)
+		return bcfmt_fail(set->ctx, BCFMT_E_DAMAGED, "%s: no usable cache superblock",
+				  set->has_cache ? bcfmt_dev_name(set->cache.dev) : "cache");
+	if (pthread_mutex_init(&b.lock, NULL))
+		return bcfmt_fail(set->ctx, BCFMT_E_SYSTEM, "no lock to be had");
+	b.map = calloc(1, sizeof(*b.map));
+	err = b.map ? build(&b) : BCFMT_E_NOMEM;
+	if (err == BCFMT_E_NOMEM)
+		bcfmt_fail(set->ctx, err, "no memory for a map of %llu buckets",
+			   (unsigned long long)set->geo.nbuckets);
+	bcfmt_tree_free(b.tree);
+	used_free(b.used);
+	free(b.marks);
+	pthread_mutex_destroy(&b.lock);
+	if (err)
+		bcfmt_map_free(b.map);
+	else
+		*out = b.map;
+	return err;
+}
+
+void bcfmt_map_free(struct bcfmt_map *map)
+{
+	if (!map)
+		return;
+	free(map->places);
+	free(map);
+}
+
+const struct bcfmt_map_total *bcfmt_map_totals(const struct bcfmt_map *map)
+{
+	return map->totals;
+}
+
+bool bcfmt_map_is_partial(const struct bcfmt_map *map)
+{
+	return map->is_partial;
+}
+
+uint32_t bcfmt_map_places(const struct bcfmt_map *map)
+{
+	return map->n_places;
+}
+
+/* Below 2^43 buckets, at most 2^20 places: no overflow. */
+uint64_t bcfmt_map_place_bucket(const struct bcfmt_map *map, uint32_t place)
+{
+	return map->geo.nbuckets * place / map->n_places;
+}
+
+struct bcfmt_map_place bcfmt_map_place(const struct bcfmt_map *map, uint32_t place)
+{
+	unsigned int value = map->places[place];
+	enum bcfmt_map_use base = (enum bcfmt_map_use)(value & MAP_BASE_MASK);
+
+	return (struct bcfmt_map_place){ value & MAP_DAMAGED	? BCFMT_MAP_DAMAGED
+					 : value & MAP_DOUBTFUL ? BCFMT_MAP_DOUBTFUL
+								: base,
+					 base };
+}
