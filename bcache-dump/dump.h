@@ -41,6 +41,7 @@ struct dump_options {
 	bool with_keys;
 	bool only_dirty;
 	bool is_physical;
+	bool with_history;
 
 	bool has_seqs; /* seq_first..seq_last */
 	bool has_inode;

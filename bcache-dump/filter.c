@@ -41,3 +41,15 @@ void key_fields(struct dump *d, const struct bcfmt_key *key)
 	if (bcfmt_key_ptr_count(key))
 		ptr_fields(d, key->ptr);
 }
+
+void extent_row(struct dump *d, const char *kind, const struct bcfmt_extent *extent)
+{
+	struct bcfmt_key key = extent_key(extent);
+
+	bcfmt_row_begin(d->out, kind);
+	key_fields(d, &key);
+	if (extent->stale)
+		bcfmt_row_u64(d->out, "stale", extent->stale);
+	bcfmt_row_text(d->out, "source", source_text(extent->source));
+	bcfmt_row_end(d->out);
+}

@@ -26,6 +26,7 @@ enum {
 	OPT_NODE,
 	OPT_DIRTY,
 	OPT_PHYSICAL,
+	OPT_HISTORY,
 	OPT_BUCKET,
 	OPT_DEVICE,
 	OPT_OUTPUT,
@@ -55,6 +56,9 @@ static const struct cli_option options[] = {
 	{ OPT_DIRTY, 0, "dirty", CLI_ARG_NONE, NULL, false, FOR(KEYS), "only dirty keys" },
 	{ OPT_PHYSICAL, 0, "physical", CLI_ARG_NONE, NULL, false, FOR(KEYS),
 	  "in the order of their place on the cache" },
+	{ OPT_HISTORY, 0, "history", CLI_ARG_NONE, NULL, false, FOR(KEYS),
+	  "what journal, tree and given-up nodes say happened to the\n"
+	  "sectors of --inode and --range" },
 	{ OPT_BUCKET, 0, "bucket", CLI_ARG_TEXT, "A-B", false, FOR_BUCKETS, "only these buckets" },
 	{ OPT_DEVICE, 0, "device", CLI_ARG_TEXT, "UUID|INODE|LABEL", false, FOR(EXPORT),
 	  "which volume; may be left out when there is one" },
@@ -185,6 +189,9 @@ static bool read_filter(struct dump_options *opt, const struct cli_parser *parse
 	case OPT_PHYSICAL:
 		opt->is_physical = true;
 		return true;
+	case OPT_HISTORY:
+		opt->with_history = true;
+		return true;
 	case OPT_SCRUB:
 		opt->is_scrubbed = true;
 		return true;
@@ -255,6 +262,11 @@ static void check(const struct dump *d)
 		cli_usage(&d->parser, "-q and -v exclude each other");
 	if (opt->has_node && opt->with_keys)
 		cli_usage(&d->parser, "--node and --keys exclude each other");
+	if (opt->with_history && (!opt->has_inode || !opt->has_range))
+		cli_usage(&d->parser, "--history needs --inode and --range");
+	if (opt->with_history && (opt->only_dirty || opt->is_physical))
+		cli_usage(&d->parser, "--history tells all, in the order of time: not with --dirty "
+				      "or --physical");
 	if (d->parser.command_index == CMD_EXPORT && !opt->output)
 		cli_usage(&d->parser, "export needs -o FILE");
 	if (d->parser.command_index == CMD_IMAGE && !opt->output)
