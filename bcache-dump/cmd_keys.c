@@ -45,9 +45,7 @@ static bcfmt_err see_leaf(void *arg, const struct bcfmt_node_view *view,
 	struct keys_dump *kd = arg;
 
 	if (view->is_lost_since) {
-		cli_error(dump_cache_name(kd->d),
-			  "node in bucket %llu cannot be read again; keys are missing",
-			  (unsigned long long)bcfmt_ptr_bucket(&kd->d->set->geo, view->ref->ptr));
+		tell_lost_leaf(kd->d, view);
 		kd->walk.is_damaged = true;
 	}
 	for (size_t i = 0; i < n_extents; i++)

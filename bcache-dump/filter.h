@@ -42,6 +42,8 @@ void key_fields(struct dump *d, const struct bcfmt_key *key);
 void ptr_fields(struct dump *d, uint64_t ptr);
 /* A row of what is finally there. */
 void extent_row(struct dump *d, const char *kind, const struct bcfmt_extent *extent);
+/* A leaf could be read when all were walked, and cannot now. */
+void tell_lost_leaf(const struct dump *d, const struct bcfmt_node_view *view);
 
 /* keys --history: the range [lo, hi) of one inode; returns an enum dump_exit. */
 int keys_history(struct dump *d, struct bcfmt_pos lo, struct bcfmt_pos hi);

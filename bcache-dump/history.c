@@ -6,7 +6,6 @@
 #include <bcfmt/history.h>
 
 #include <inttypes.h>
-#include <stdio.h>
 
 struct history_dump {
 	struct dump *d;
@@ -16,131 +15,11 @@ struct history_dump {
 	bool has_lost;
 };
 
-static const char *entry_text(unsigned int entry)
-{
-	switch ((enum bcfmt_past_entry)entry) {
-	case BCFMT_PAST_TO_REPLAY:
-		return "to replay";
-	case BCFMT_PAST_HISTORY:
-		return "past";
-	case BCFMT_PAST_CUT_OFF:
-		return "past, behind a hole";
-	case BCFMT_PAST_OTHER:
-		break;
-	}
-	return "not used";
-}
-
-static const char *entry_slug(unsigned int entry)
-{
-	switch ((enum bcfmt_past_entry)entry) {
-	case BCFMT_PAST_TO_REPLAY:
-		return "replay";
-	case BCFMT_PAST_HISTORY:
-		return "past";
-	case BCFMT_PAST_CUT_OFF:
-		return "cut-off";
-	case BCFMT_PAST_OTHER:
-		break;
-	}
-	return "other";
-}
-
-/* What became of the place that the key points to. */
-static void place_text(const struct dump *d, const struct bcfmt_key *key, unsigned int stale,
-		       char *out, size_t out_bytes)
-{
-	const struct bcfmt_geometry *geo = &d->set->geo;
-	uint64_t bucket = bcfmt_ptr_bucket(geo, key->ptr);
-
-	if (bcfmt_key_is_placeholder(key))
-		snprintf(out, out_bytes, "a read that was under way");
-	else if (!bcfmt_key_has_data(key))
-		snprintf(out, out_bytes, "not cached");
-	else if (bcfmt_ptr_dev(key->ptr) != geo->nr_this_dev || bucket < geo->first_bucket ||
-		 bucket >= geo->nbuckets)
-		snprintf(out, out_bytes, "no such place");
-	else if (stale)
-		snprintf(out, out_bytes, "stale: bucket %" PRIu64 " has gen %u now", bucket,
-			 d->set->buckets[bucket].gen);
-	else
-		snprintf(out, out_bytes, "valid: bucket %" PRIu64 " has this gen", bucket);
-}
-
-static void node_text(const struct dump *d, const struct bcfmt_past *past)
-{
-	char key[BCFMT_KEY_TEXT_BYTES], place[96], order[96] = "when is not proved";
-	uint64_t bucket = bcfmt_ptr_bucket(&d->set->geo, past->node_ptr);
-	const char *what = past->source == BCFMT_PAST_OLD_NODE ? "old node"
-			   : past->is_found_leaf	       ? "found leaf"
-							       : "leaf";
-
-	if (past->order == BCFMT_PAST_SAME_WRITE)
-		snprintf(order, sizeof(order), "the write of entry %" PRIu64, past->seq);
-	else if (past->after_seq)
-		snprintf(order, sizeof(order), "put there no earlier than entry %" PRIu64,
-			 past->after_seq);
-	bcfmt_key_text(key, &past->key);
-	place_text(d, &past->key, past->stale, place, sizeof(place));
-	bcfmt_out_line(d->out, "%s in bucket %" PRIu64 " gen %u block %u%s: %s; %s; %s", what,
-		       bucket, bcfmt_ptr_gen(past->node_ptr), past->block,
-		       past->is_stray ? " behind its end" : "", key, order, place);
-}
-
-static void entry_line(const struct dump *d, const struct bcfmt_past *past)
-{
-	char key[BCFMT_KEY_TEXT_BYTES], place[96];
-
-	bcfmt_key_text(key, &past->key);
-	place_text(d, &past->key, past->stale, place, sizeof(place));
-	bcfmt_out_line(d->out, "entry %" PRIu64 " (%s): %s; %s", past->seq, entry_text(past->entry),
-		       key, place);
-}
-
-static void past_row(struct dump *d, const struct bcfmt_past *past)
-{
-	static const char *const sources[] = { "journal", "old-node", "leaf" };
-	static const char *const orders[] = { "sequence", "same-write", "not-proved" };
-	bool is_entry = past->source == BCFMT_PAST_JOURNAL;
-
-	bcfmt_row_begin(d->out, "past");
-	bcfmt_row_text(d->out, "source", sources[past->source]);
-	if (is_entry)
-		bcfmt_row_text(d->out, "state", entry_slug(past->entry));
-	if (past->seq)
-		bcfmt_row_u64(d->out, "seq", past->seq);
-	if (past->after_seq && !is_entry)
-		bcfmt_row_u64(d->out, "not_before_seq", past->after_seq);
-	bcfmt_row_text(d->out, "order", orders[past->order]);
-	if (!is_entry) {
-		bcfmt_row_u64(d->out, "node_bucket",
-			      bcfmt_ptr_bucket(&d->set->geo, past->node_ptr));
-		bcfmt_row_u64(d->out, "node_gen", bcfmt_ptr_gen(past->node_ptr));
-		bcfmt_row_u64(d->out, "block", past->block);
-	}
-	bcfmt_row_u64(d->out, "word", past->word);
-	if (past->is_stray)
-		bcfmt_row_bool(d->out, "behind_end", true);
-	if (past->is_found_leaf)
-		bcfmt_row_bool(d->out, "found", true);
-	key_fields(d, &past->key);
-	if (bcfmt_key_has_data(&past->key))
-		bcfmt_row_bool(d->out, "valid", !past->stale);
-	if (past->stale)
-		bcfmt_row_u64(d->out, "stale", past->stale);
-	bcfmt_row_end(d->out);
-}
-
 static bcfmt_err see_past(void *arg, const struct bcfmt_past *past)
 {
 	struct history_dump *hd = arg;
 
-	if (bcfmt_out_is_json(hd->d->out))
-		past_row(hd->d, past);
-	else if (past->source == BCFMT_PAST_JOURNAL)
-		entry_line(hd->d, past);
-	else
-		node_text(hd->d, past);
+	bcfmt_render_past(hd->d->out, hd->d->set, past);
 	return BCFMT_OK;
 }
 
@@ -169,7 +48,7 @@ static void tell_extent(struct history_dump *hd, const struct bcfmt_extent *exte
 {
 	struct dump *d = hd->d;
 	struct bcfmt_key key = extent_key(extent);
-	char text[BCFMT_KEY_TEXT_BYTES], place[96];
+	char text[BCFMT_KEY_TEXT_BYTES], place[BCFMT_PLACE_TEXT_BYTES];
 
 	tell_uncached(hd, extent->start_sector);
 	hd->next_sector = extent->end_sector;
@@ -179,7 +58,7 @@ static void tell_extent(struct history_dump *hd, const struct bcfmt_extent *exte
 		return;
 	}
 	bcfmt_key_text(text, &key);
-	place_text(d, &key, extent->stale, place, sizeof(place));
+	bcfmt_place_text(d->set, &key, extent->stale, place);
 	bcfmt_out_line(d->out, "now: %s; from the %s; %s", text,
 		       extent->source == BCFMT_FROM_REPLAY    ? "journal"
 		       : extent->source == BCFMT_FROM_HISTORY ? "past journal"
@@ -222,6 +101,10 @@ static bcfmt_err see_leaf(void *arg, const struct bcfmt_node_view *view,
 {
 	struct history_dump *hd = arg;
 
+	if (view->is_lost_since) {
+		tell_lost_leaf(hd->d, view);
+		hd->walk.is_damaged = true;
+	}
 	for (size_t i = 0; i < n_extents; i++)
 		if (filter_has_sectors(&hd->d->opt, extents[i].inode, extents[i].start_sector,
 				       extents[i].end_sector))
@@ -231,27 +114,37 @@ static bcfmt_err see_leaf(void *arg, const struct bcfmt_node_view *view,
 	return BCFMT_OK;
 }
 
+static void tell_gaps(struct history_dump *hd, const struct bcfmt_history_gaps *gaps)
+{
+	const char *name = dump_cache_name(hd->d);
+
+	if (gaps->entries)
+		cli_error(name, "%" PRIu64 " journal entries cannot be read again", gaps->entries);
+	if (gaps->nodes)
+		cli_error(name, "%" PRIu64 " nodes of the range cannot be read in full",
+			  gaps->nodes);
+	if (gaps->is_search_partial)
+		cli_error(name, "not all of the cache can be read: old nodes may be missing");
+	hd->walk.is_damaged |= gaps->entries || gaps->nodes || gaps->is_search_partial;
+}
+
 static bcfmt_err tell_all(struct history_dump *hd, struct bcfmt_pos lo, struct bcfmt_pos hi)
 {
 	struct bcfmt_tree_visitor visitor = { .arg = hd, .leaf = see_leaf };
-	uint64_t unread = 0;
+	struct bcfmt_history_gaps gaps;
 	bcfmt_err err;
 
 	walk_tell_gaps(&hd->walk);
 	err = walk_settle(&hd->walk, NULL, NULL, NULL);
 	if (!err)
 		err = bcfmt_history_each(hd->walk.tree, lo.inode, lo.sector, hi.sector, see_past,
-					 hd, &unread);
+					 hd, &gaps);
 	if (!err)
 		err = bcfmt_tree_range(hd->walk.tree, lo, hi, &visitor);
 	if (err)
 		return err;
 	tell_uncached(hd, hd->end_sector);
-	if (unread) {
-		cli_error(dump_cache_name(hd->d),
-			  "%" PRIu64 " journal entries cannot be read again", unread);
-		hd->walk.is_damaged = true;
-	}
+	tell_gaps(hd, &gaps);
 	return BCFMT_OK;
 }
 

@@ -35,7 +35,7 @@ struct history {
 	struct node_reader reader;
 	struct vec waiting; /* struct bcfmt_past of nodes, that what follows may date */
 	struct vec bset;    /* the same, of one bset */
-	uint64_t unread_entries;
+	struct bcfmt_history_gaps gaps;
 };
 
 static uint64_t start_of(const struct bcfmt_past *past)
@@ -161,7 +161,7 @@ static bcfmt_err collect_journal(struct history *h)
 		}
 		err = bcfmt_journal_entry_load(journal, i, &buf, &buf_bytes, &jset);
 		if (err == BCFMT_E_DAMAGED) {
-			h->unread_entries++;
+			h->gaps.entries++;
 			err = BCFMT_OK;
 		} else if (!err) {
 			err = collect_entry(h, &jset);
@@ -184,6 +184,7 @@ static bcfmt_err collect_node(struct history *h, enum bcfmt_past_source source, 
 	past.order = BCFMT_PAST_NOT_PROVED;
 	past.node_ptr = ptr;
 	past.is_found_leaf = is_found;
+	h->gaps.nodes += !err && (h->reader.bad.sectors || node->fault);
 	for (uint32_t i = 0; !err && i < node->n_bsets; i++) {
 		const struct bcfmt_bset *bset = &node->bsets[i];
 		struct bcfmt_key_iter it = bcfmt_key_iter_init(bset->keys, bset->words);
@@ -237,6 +238,7 @@ static bcfmt_err collect_old_nodes(struct history *h)
 {
 	bcfmt_err err = found_scan(h->set);
 
+	h->gaps.is_search_partial = !err && h->set->found->is_partial;
 	for (size_t i = 0; !err && i < h->set->found->nodes.n; i++) {
 		const struct found_node *node = VEC_AT(&h->set->found->nodes, struct found_node, i);
 
@@ -424,7 +426,7 @@ static bcfmt_err tell(struct history *h, bcfmt_past_fn past, void *arg)
 
 bcfmt_err bcfmt_history_each(struct bcfmt_tree *tree, uint32_t inode, uint64_t start_sector,
 			     uint64_t end_sector, bcfmt_past_fn past, void *arg,
-			     uint64_t *unread_entries)
+			     struct bcfmt_history_gaps *gaps)
 {
 	struct history h = {
 		.tree = tree,
@@ -449,8 +451,8 @@ bcfmt_err bcfmt_history_each(struct bcfmt_tree *tree, uint32_t inode, uint64_t s
 		err = date_bsets(&h);
 	if (!err)
 		err = tell(&h, past, arg);
-	if (unread_entries)
-		*unread_entries = h.unread_entries;
+	if (gaps)
+		*gaps = h.gaps;
 	runs_free(h.writes);
 	runs_free(h.nodes);
 	runs_free(h.line);

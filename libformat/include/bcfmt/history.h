@@ -54,6 +54,13 @@ struct bcfmt_past {
 	bool is_found_leaf; /* no parent names the leaf */
 };
 
+/* What could not be read, so that what it said is missing. */
+struct bcfmt_history_gaps {
+	uint64_t entries;	 /* of the ring, that cannot be read again */
+	uint64_t nodes;		 /* sectors of them cannot be read, or a set of keys is damaged */
+	bool is_search_partial;  /* sectors of the cache that may hold old nodes */
+};
+
 /* What it returns, if not OK, ends the walk and is returned. */
 typedef bcfmt_err (*bcfmt_past_fn)(void *arg, const struct bcfmt_past *past);
 
@@ -61,12 +68,11 @@ typedef bcfmt_err (*bcfmt_past_fn)(void *arg, const struct bcfmt_past *past);
  * Calls past for every key of the inode that touches [start_sector, end_sector): first by after_seq,
  * entries before nodes, given-up nodes before the leaf, bsets and keys in their order. Gens must be
  * final: bcfmt_tree_settle(). The whole cache is searched for nodes, once for a set. Sorts in
- * memory up to the context's limit, then in temporary files. *unread_entries counts entries of the
- * ring that cannot be read again; may be NULL.
+ * memory up to the context's limit, then in temporary files. gaps may be NULL.
  */
 BCFMT_API bcfmt_err bcfmt_history_each(struct bcfmt_tree *tree, uint32_t inode,
 				       uint64_t start_sector, uint64_t end_sector,
-				       bcfmt_past_fn past, void *arg, uint64_t *unread_entries);
+				       bcfmt_past_fn past, void *arg, struct bcfmt_history_gaps *gaps);
 
 BCFMT_END_DECLS
 
