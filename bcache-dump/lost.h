@@ -3,6 +3,8 @@
 #ifndef LOST_H
 #define LOST_H
 
+#include <bcfmt/volume.h>
+
 #include "dump.h"
 
 enum lost_why {
@@ -22,6 +24,18 @@ struct lost {
 	uint64_t start_sector;
 	uint64_t end_sector;
 };
+
+static inline enum lost_why lost_of_sector(enum bcfmt_sector sector)
+{
+	static const enum lost_why whys[BCFMT_SECTOR_STATES] = {
+		[BCFMT_SECTOR_OK] = LOST_NOTHING,
+		[BCFMT_SECTOR_STALE] = LOST_STALE,
+		[BCFMT_SECTOR_CACHE] = LOST_CACHE,
+		[BCFMT_SECTOR_BACKING] = LOST_BACKING,
+	};
+
+	return whys[sector];
+}
 
 static inline struct lost lost_init(struct dump *d)
 {

@@ -214,3 +214,16 @@ int volume_choose(struct dump *d, struct volume *out)
 	code = choose_backing(d, out);
 	return code ? code : measure_backing(d, out);
 }
+
+bcfmt_err volume_open(const struct volume *volume, struct bcfmt_leaf_cache *leaves,
+		      struct bcfmt_volume **out)
+{
+	struct bcfmt_volume_params params = {
+		.inode = volume->inode,
+		.backing = volume->backing ? volume->backing->dev : NULL,
+		.data_offset_sectors = volume->data_offset_sectors,
+		.sectors = volume->sectors,
+	};
+
+	return bcfmt_volume_open(leaves, &params, out);
+}

@@ -3,6 +3,8 @@
 #ifndef VOLUME_H
 #define VOLUME_H
 
+#include <bcfmt/volume.h>
+
 #include "dump.h"
 
 struct volume {
@@ -18,5 +20,9 @@ struct volume {
  * wrong: DUMP_USAGE when it cannot be told or its backing device is not among those given.
  */
 int volume_choose(struct dump *d, struct volume *out);
+
+/* Opens it for reading through leaves; freed with bcfmt_volume_free(). */
+bcfmt_err volume_open(const struct volume *volume, struct bcfmt_leaf_cache *leaves,
+		      struct bcfmt_volume **out);
 
 #endif
