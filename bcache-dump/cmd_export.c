@@ -14,6 +14,7 @@ struct export_dump {
 	struct volume volume;
 	struct sink *sink;
 	struct bcfmt_report *report; /* of a check */
+	struct bcfmt_losses *losses; /* the same */
 	struct lost lost;
 	struct bcfmt_leaf_cache *leaves;
 	struct copy copy;
@@ -178,7 +179,7 @@ static bcfmt_err copy_out(struct export_dump *ed)
 	doubt_twins(ed);
 	err = bcfmt_leaf_cache_new(ed->walk.tree, 0, &ed->leaves);
 	if (!err)
-		err = volume_open(volume, ed->leaves, &ed->copy.volume);
+		err = volume_open(volume, ed->leaves, ed->losses, &ed->copy.volume);
 	if (!err)
 		err = copy_volume(&ed->copy);
 	return err ? err : sink_commit(ed->sink);
@@ -198,7 +199,7 @@ static int export_volume(struct export_dump *ed)
 	err = sink_open(d->ctx, d->opt.output, ed->volume.sectors * BCFMT_SECTOR_BYTES,
 			d->devices.devs, d->devices.n, &ed->sink);
 	if (!err)
-		err = doubt_check(d, &ed->report);
+		err = doubt_check(d, &ed->report, &ed->losses);
 	if (err) {
 		code = dump_failed(d, err);
 		goto free_sink;
@@ -222,6 +223,7 @@ static int export_volume(struct export_dump *ed)
 free_sink:
 	sink_free(ed->sink);
 	bcfmt_report_free(ed->report);
+	bcfmt_losses_free(ed->losses);
 	return code;
 }
 

@@ -10,13 +10,15 @@
 #include <bcfmt/volume.h>
 
 #include "base/checked.h"
+#include "base/runs.h"
 #include "base/vec.h"
 #include "set/leaf_cache.h"
 #include "set/tree_impl.h"
 
 #define CHUNK_SECTORS 4096u
+#define LOST_BYTES_MIN (1u << 20)
 
-enum piece_kind { PIECE_DIRTY, PIECE_CLEAN, PIECE_STALE };
+enum piece_kind { PIECE_DIRTY, PIECE_CLEAN, PIECE_STALE, PIECE_MISPLACED };
 
 /* A part of the chunk that the cache has something for. */
 struct piece {
@@ -40,8 +42,15 @@ struct bcfmt_volume {
 	struct bcfmt_dev *cache;
 	pthread_mutex_t lock;
 	struct scratch *idle; /* never more than reads at one time */
+	struct runs *lost;    /* struct lost_range in order, none overlaps; NULL: none */
 	/* Of the backing device, by its sectors: no data in [hole_begin, data_begin), then data. */
 	uint64_t hole_begin, data_begin, data_end;
+};
+
+/* Sectors of the volume. */
+struct lost_range {
+	uint64_t start;
+	uint64_t end;
 };
 
 /* A chunk that is being read. */
@@ -55,11 +64,45 @@ struct chunk {
 	struct bcfmt_volume_counts counts;
 };
 
+static int lost_cmp(const void *a, const void *b)
+{
+	const struct lost_range *x = a, *y = b;
+
+	return (x->start > y->start) - (x->start < y->start);
+}
+
+static bcfmt_err take_lost(void *arg, const struct bcfmt_loss_range *range)
+{
+	struct bcfmt_volume *volume = arg;
+	uint64_t shift = volume->params.data_offset_sectors;
+	struct lost_range lost = { range->start_sector - shift, range->end_sector - shift };
+
+	return range->is_lost ? runs_add(volume->lost, &lost, 1) : BCFMT_OK;
+}
+
+static bcfmt_err take_losses(struct bcfmt_volume *volume, struct bcfmt_losses *losses)
+{
+	uint64_t shift = volume->params.data_offset_sectors;
+	uint64_t max_bytes = max_u64(bcfmt_ctx_max_bytes(volume->ctx) / 8, LOST_BYTES_MIN);
+	bcfmt_err err;
+
+	if (!losses)
+		return BCFMT_OK;
+	err = runs_new(volume->ctx, sizeof(struct lost_range), max_bytes, lost_cmp, &volume->lost);
+	if (!err)
+		err = bcfmt_losses_each(losses, volume->params.inode, shift,
+					shift + volume->params.sectors, take_lost, volume);
+	if (!err)
+		err = runs_sort(volume->lost);
+	return err ? err : runs_flatten(volume->lost);
+}
+
 bcfmt_err bcfmt_volume_open(struct bcfmt_leaf_cache *leaves,
 			    const struct bcfmt_volume_params *params, struct bcfmt_volume **out)
 {
 	struct bcfmt_set *set = leaf_cache_tree(leaves)->set;
 	struct bcfmt_volume *volume;
+	bcfmt_err err;
 
 	*out = NULL;
 	if (params->data_offset_sectors > BCFMT_KEY_MAX_OFFSET ||
@@ -76,8 +119,13 @@ bcfmt_err bcfmt_volume_open(struct bcfmt_leaf_cache *leaves,
 		free(volume);
 		return bcfmt_fail(set->ctx, BCFMT_E_SYSTEM, "no lock to be had");
 	}
-	*out = volume;
-	return BCFMT_OK;
+	volume->params.losses = NULL;
+	err = take_losses(volume, params->losses);
+	if (err)
+		bcfmt_volume_free(volume);
+	else
+		*out = volume;
+	return err;
 }
 
 void bcfmt_volume_free(struct bcfmt_volume *volume)
@@ -91,6 +139,7 @@ void bcfmt_volume_free(struct bcfmt_volume *volume)
 		vec_free(&scratch->pieces);
 		free(scratch);
 	}
+	runs_free(volume->lost);
 	pthread_mutex_destroy(&volume->lock);
 	free(volume);
 }
@@ -140,11 +189,26 @@ static size_t first_extent(const struct cached_leaf *leaf, uint32_t inode, uint6
 	return low;
 }
 
-static enum piece_kind kind_of(const struct bcfmt_extent *extent)
+static enum piece_kind kind_of(const struct bcfmt_volume *volume, const struct bcfmt_extent *extent)
 {
+	const struct bcfmt_set *set = leaf_cache_tree(volume->leaves)->set;
+	uint64_t bucket = bcfmt_ptr_bucket(&set->geo, extent->ptr);
+
 	if (extent->stale)
 		return PIECE_STALE;
-	return extent->is_dirty ? PIECE_DIRTY : PIECE_CLEAN;
+	if (!extent->is_dirty)
+		return PIECE_CLEAN;
+	/* Written back, the backing device would have it, but what is read is not that. */
+	if (bucket < set->geo.nbuckets &&
+	    __atomic_load_n(&set->buckets[bucket].use, __ATOMIC_RELAXED) & BCFMT_USE_METADATA)
+		return PIECE_MISPLACED;
+	return PIECE_DIRTY;
+}
+
+/* The data is taken from the cache, whatever the backing device has. */
+static bool is_over(const struct piece *piece)
+{
+	return piece->kind == PIECE_DIRTY || piece->kind == PIECE_MISPLACED;
 }
 
 /* Adds the part of an extent that lies in the chunk and behind the pieces so far. */
@@ -164,7 +228,7 @@ static bcfmt_err add_piece(struct chunk *chunk, const struct bcfmt_extent *exten
 		.cache_sector = bcfmt_ptr_sector(extent->ptr) + (start - extent->start_sector),
 		.first = (uint32_t)(start - shift),
 		.end = (uint32_t)(end - shift),
-		.kind = kind_of(extent),
+		.kind = kind_of(chunk->volume, extent),
 	};
 	/* Small writes that came one after the other lie so on the cache: one read for all. */
 	if (last && last->kind == piece.kind && last->end == piece.first &&
@@ -272,11 +336,10 @@ static void trim(const struct chunk *chunk, uint32_t *first, uint32_t *end)
 	const struct piece *pieces = chunk->scratch->pieces.items;
 	size_t n = chunk->scratch->pieces.n;
 
-	for (size_t i = 0; i < n && pieces[i].kind == PIECE_DIRTY && pieces[i].first == *first; i++)
+	for (size_t i = 0; i < n && is_over(&pieces[i]) && pieces[i].first == *first; i++)
 		*first = pieces[i].end;
 	for (size_t i = n;
-	     i && pieces[i - 1].kind == PIECE_DIRTY && pieces[i - 1].end == *end && *first < *end;
-	     i--)
+	     i && is_over(&pieces[i - 1]) && pieces[i - 1].end == *end && *first < *end; i--)
 		*end = pieces[i - 1].first;
 }
 
@@ -288,7 +351,6 @@ static bcfmt_err read_backing(struct chunk *chunk)
 	uint64_t data_begin, data_end;
 	bcfmt_err err;
 
-	memset(chunk->state, BCFMT_SECTOR_OK, chunk->sectors);
 	trim(chunk, &first, &end);
 	err = first < end ? backing_data(chunk->volume, chunk->start_sector + first, &data_begin,
 					 &data_end)
@@ -345,17 +407,64 @@ static bcfmt_err lay_piece(struct chunk *chunk, const struct piece *piece)
 		return rescue(chunk, piece);
 	case PIECE_STALE:
 		for (uint32_t i = piece->first; i < piece->end; i++)
-			if (chunk->state[i] == BCFMT_SECTOR_OK)
+			if (chunk->state[i] != BCFMT_SECTOR_BACKING)
 				chunk->state[i] = BCFMT_SECTOR_STALE;
 		return BCFMT_OK;
 	case PIECE_DIRTY:
+	case PIECE_MISPLACED:
 		break;
 	}
 	/* The backing device may have failed under it: that does not count any more. */
-	memset(chunk->state + piece->first, BCFMT_SECTOR_OK, n);
+	memset(chunk->state + piece->first,
+	       piece->kind == PIECE_DIRTY ? BCFMT_SECTOR_OK : BCFMT_SECTOR_PLACE, n);
 	chunk->counts.dirty_sectors += n;
 	return read_part(chunk, chunk->volume->cache, piece->cache_sector, piece->first, piece->end,
 			 BCFMT_SECTOR_CACHE);
+}
+
+/* The first lost range that ends after the sector. */
+static bcfmt_err first_lost(struct runs *lost, uint64_t sector, uint64_t *index)
+{
+	uint64_t low = 0, high = runs_count(lost);
+	bcfmt_err err = BCFMT_OK;
+
+	while (!err && low < high) {
+		uint64_t mid = low + (high - low) / 2;
+		struct lost_range range = { 0 };
+
+		err = runs_get(lost, mid, &range, 1);
+		if (range.end <= sector)
+			low = mid + 1;
+		else
+			high = mid;
+	}
+	*index = low;
+	return err;
+}
+
+/* Before anything is laid there: dirty data that is known takes it back. */
+static bcfmt_err mark_lost(struct chunk *chunk)
+{
+	uint64_t begin = chunk->start_sector, end = begin + chunk->sectors, i;
+	struct runs *lost = chunk->volume->lost;
+	bcfmt_err err;
+
+	memset(chunk->state, BCFMT_SECTOR_OK, chunk->sectors);
+	if (!lost)
+		return BCFMT_OK;
+	err = first_lost(lost, begin, &i);
+	for (; !err && i < runs_count(lost); i++) {
+		struct lost_range range;
+
+		err = runs_get(lost, i, &range, 1);
+		if (err || range.start >= end)
+			break;
+		range.start = max_u64(range.start, begin);
+		range.end = min_u64(range.end, end);
+		memset(chunk->state + (range.start - begin), BCFMT_SECTOR_PLACE,
+		       range.end - range.start);
+	}
+	return err;
 }
 
 static bcfmt_err read_chunk(struct chunk *chunk)
@@ -363,6 +472,8 @@ static bcfmt_err read_chunk(struct chunk *chunk)
 	const struct vec *pieces = &chunk->scratch->pieces;
 	bcfmt_err err = find_pieces(chunk);
 
+	if (!err)
+		err = mark_lost(chunk);
 	if (!err)
 		err = read_backing(chunk);
 	for (size_t i = 0; !err && i < pieces->n; i++)
@@ -431,7 +542,7 @@ static bcfmt_err cached_data(struct bcfmt_volume *volume, uint64_t sector, uint6
 
 			if (extent->inode != inode || extent->start_sector >= hi.sector)
 				break;
-			if (kind_of(extent) == PIECE_CLEAN)
+			if (kind_of(volume, extent) == PIECE_CLEAN)
 				continue;
 			*begin = max_u64(extent->start_sector, lo.sector) - shift;
 			*end = min_u64(extent->end_sector, hi.sector) - shift;

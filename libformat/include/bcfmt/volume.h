@@ -16,8 +16,9 @@ enum bcfmt_sector {
 	BCFMT_SECTOR_STALE,   /* its dirty data lay in a bucket that was reused; older data is read */
 	BCFMT_SECTOR_CACHE,   /* the cache cannot read its dirty data; zeros are read */
 	BCFMT_SECTOR_BACKING, /* the backing device cannot read it; zeros are read */
+	BCFMT_SECTOR_PLACE,   /* its dirty data would be at a place that cannot be; anything is read */
 };
-#define BCFMT_SECTOR_STATES 4u
+#define BCFMT_SECTOR_STATES 5u
 
 /*
  * The final extents of leaves that were looked at last. Memory stays near max_bytes (0: 32 MiB),
@@ -34,6 +35,11 @@ struct bcfmt_volume_params {
 	struct bcfmt_dev *backing;    /* borrowed; NULL: a flash-only volume */
 	uint64_t data_offset_sectors; /* keys count from here before, backing data begins here */
 	uint64_t sectors;             /* of the volume */
+	/*
+	 * Finished, and only needed while the volume is opened; NULL: none. What a check calls lost is,
+	 * where no dirty data is known: it also knows of keys that no leaf takes.
+	 */
+	struct bcfmt_losses *losses;
 };
 
 /* A volume opened for reading. All calls are thread-safe. */
