@@ -30,6 +30,7 @@ enum dump_command {
 	CMD_EXPORT,
 	CMD_IMAGE,
 	CMD_RESTORE,
+	CMD_MOUNT,
 	CMD_COUNT,
 };
 
@@ -65,6 +66,11 @@ struct dump_options {
 	uint64_t max_bytes;
 	unsigned int threads;
 	int progress_fd; /* -1: none */
+
+	const char *folder; /* to mount on */
+	bool is_foreground;
+	const char **mount_options;
+	size_t n_mount_options;
 };
 
 struct dump {
@@ -98,6 +104,7 @@ int cmd_verdict(struct dump *d);
 int cmd_export(struct dump *d);
 int cmd_image(struct dump *d);
 int cmd_restore(struct dump *d);
+int cmd_mount(struct dump *d);
 
 /* Prints why a call of the library failed and returns the exit code for it. */
 int dump_failed(struct dump *d, bcfmt_err err);

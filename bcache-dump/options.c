@@ -34,6 +34,8 @@ enum {
 	OPT_SCRUB,
 	OPT_SCAN,
 	OPT_MEMBER,
+	OPT_FOREGROUND,
+	OPT_MOUNT,
 };
 
 #define FOR(command) (1u << CMD_##command)
@@ -60,12 +62,18 @@ static const struct cli_option options[] = {
 	  "what journal, tree and given-up nodes say happened to the\n"
 	  "sectors of --inode and --range" },
 	{ OPT_BUCKET, 0, "bucket", CLI_ARG_TEXT, "A-B", false, FOR_BUCKETS, "only these buckets" },
-	{ OPT_DEVICE, 0, "device", CLI_ARG_TEXT, "UUID|INODE|LABEL", false, FOR(EXPORT),
-	  "which volume; may be left out when there is one" },
+	{ OPT_DEVICE, 'd', "device", CLI_ARG_TEXT, "UUID|INODE|LABEL", false,
+	  FOR(EXPORT) | FOR(MOUNT),
+	  "which volume; of export, may be left out when there is one;\n"
+	  "of mount, all without it" },
+	{ OPT_FOREGROUND, 'f', "foreground", CLI_ARG_NONE, NULL, false, FOR(MOUNT),
+	  "stay, until it is unmounted or interrupted" },
 	{ OPT_OUTPUT, 'o', "output", CLI_ARG_FILE, "FILE|-", false,
 	  FOR(EXPORT) | FOR(IMAGE) | FOR(RESTORE),
 	  "a file (volumes and devices are written sparse), a block\n"
 	  "device, or - for a stream; restore takes a folder too" },
+	{ OPT_MOUNT, 'o', "options", CLI_ARG_TEXT, "OPTION,...", true, FOR(MOUNT),
+	  "options of FUSE, as allow_other" },
 	{ OPT_SCRUB, 0, "scrub", CLI_ARG_NONE, NULL, false, FOR(IMAGE),
 	  "replace uuids and labels throughout" },
 	{ OPT_SCAN, 0, "scan", CLI_ARG_CHOICE, "all|heads|none", false, FOR(IMAGE),
@@ -73,7 +81,8 @@ static const struct cli_option options[] = {
 	  "where buckets begin, or not at all" },
 	{ OPT_MEMBER, 0, "member", CLI_ARG_TEXT, "NAME", false, FOR(RESTORE),
 	  "only this device of the image: cache, backing0, ..." },
-	{ OPT_DATA_OFFSET, 0, "data-offset", CLI_ARG_NUMBER, "SECTORS", false, FOR(EXPORT),
+	{ OPT_DATA_OFFSET, 0, "data-offset", CLI_ARG_NUMBER, "SECTORS", false,
+	  FOR(EXPORT) | FOR(MOUNT),
 	  "where the data of the backing device begins, when its\n"
 	  "superblock cannot tell" },
 	{ OPT_CACHE, 0, "cache", CLI_ARG_DEVICE, "DEVICE", false, FOR_SETS,
@@ -114,13 +123,16 @@ static const struct cli_command commands[CMD_COUNT] = {
 			"all metadata and no data, in one small file" },
 	[CMD_RESTORE] = { "restore", "[options] -o FOLDER|FILE IMAGE|-",
 			  "make devices of an image again, as sparse files" },
+	[CMD_MOUNT] = { "mount", "[options] DIR CACHE [BACKING...]",
+			"all volumes as read-only files of a folder" },
 };
 
 static const struct cli_program program = {
 	.name = "bcache-dump",
 	.operands = "COMMAND [options] DEVICE...",
-	.summary = "Shows what is on the devices of a bcache set, or copies a volume or all metadata\n"
-		   "out of it. Never writes to them. Takes metadata images in place of devices.",
+	.summary = "Shows what is on the devices of a bcache set, copies a volume or all metadata out\n"
+		   "of it, or mounts its volumes. Never writes to them. Takes metadata images in place\n"
+		   "of devices.",
 	.options = options,
 	.n_options = sizeof(options) / sizeof(options[0]),
 	.commands = commands,
@@ -218,6 +230,12 @@ static void read_option(struct dump_options *opt, const struct cli_parser *parse
 	case OPT_DEVICE:
 		opt->device = value;
 		break;
+	case OPT_FOREGROUND:
+		opt->is_foreground = true;
+		break;
+	case OPT_MOUNT:
+		opt->mount_options[opt->n_mount_options++] = value;
+		break;
 	case OPT_OUTPUT:
 		opt->output = value;
 		break;
@@ -256,8 +274,13 @@ static void check(const struct dump *d)
 {
 	const struct dump_options *opt = &d->opt;
 
+	if (d->parser.command_index == CMD_MOUNT && !opt->folder)
+		cli_usage(&d->parser, "no folder given to mount on");
 	if (!d->n_paths)
 		cli_usage(&d->parser, "no device given");
+	if (d->parser.command_index == CMD_MOUNT && opt->has_data_offset && !opt->device &&
+	    d->n_paths > 2)
+		cli_usage(&d->parser, "--data-offset of several devices: choose one with --device");
 	if (opt->is_quiet && opt->is_verbose)
 		cli_usage(&d->parser, "-q and -v exclude each other");
 	if (opt->has_node && opt->with_keys)
@@ -290,7 +313,8 @@ void dump_options_read(struct dump *d, int argc, char **argv)
 	d->paths = calloc(parser->n_given + 1, sizeof(*d->paths));
 	d->roles = calloc(parser->n_given + 1, sizeof(*d->roles));
 	d->bad_maps = calloc(parser->n_given + 1, sizeof(*d->bad_maps));
-	if (!d->paths || !d->roles || !d->bad_maps) {
+	d->opt.mount_options = calloc(parser->n_given + 1, sizeof(*d->opt.mount_options));
+	if (!d->paths || !d->roles || !d->bad_maps || !d->opt.mount_options) {
 		cli_error(NULL, "out of memory");
 		exit(DUMP_FAILED);
 	}
@@ -299,7 +323,9 @@ void dump_options_read(struct dump *d, int argc, char **argv)
 			d->roles[d->n_paths] = BCFMT_ROLE_CACHE;
 		else if (id == OPT_BACKING)
 			d->roles[d->n_paths] = BCFMT_ROLE_BACKING;
-		if (id == CLI_OPERAND || id == OPT_CACHE || id == OPT_BACKING)
+		if (id == CLI_OPERAND && parser->command_index == CMD_MOUNT && !d->opt.folder)
+			d->opt.folder = value;
+		else if (id == CLI_OPERAND || id == OPT_CACHE || id == OPT_BACKING)
 			d->paths[d->n_paths++] = value;
 		else if (id == OPT_BAD_MAP)
 			d->bad_maps[d->n_bad_maps++] = value;
@@ -314,5 +340,6 @@ void dump_options_free(struct dump *d)
 	free(d->paths);
 	free(d->roles);
 	free(d->bad_maps);
+	free(d->opt.mount_options);
 	cli_parser_free(&d->parser);
 }
