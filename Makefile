@@ -14,10 +14,12 @@
 ## make check-faults     everything that can fail fails, at every call of every command
 ## make check-fields     every field of every structure of real caches changed, one at a time
 ## make check-damage     every damage of a list done to real caches, repaired, compared sector by sector
+## make check-mount      volumes mounted, of every fixture and of damaged sets (loop devices: root)
 ## make check-kernel     real kernels in QEMU register what we made, and damage as foretold
 ## make check-NAME       one ring: floors symbols man tools unit cases repairs-sample generated transcripts
 ##                       images image-sample map-sample super repair-super make bad-input crash-sample
-##                       repair-cuts-sample damage-sample faults-sample fields-sample fuzz install
+##                       repair-cuts-sample damage-sample faults-sample fields-sample mount-sample
+##                       fuzz install
 ## make fuzz             libFuzzer with clang, TIME=300 seconds a target, JOBS=1 at once,
 ##                       TARGETS="super jset ...", corpus in build/corpus
 ## make fuzz-merge       takes what that found into tests/fuzz/corpus
@@ -82,6 +84,9 @@ pkgs     := libisal uuid blkid jansson zlib libpng
 once      = $(eval $(1) := $(shell $(2)))$($(1))
 pkg_c     = $(call once,pkg_c,$(PKG_CONFIG) --cflags $(pkgs) 2>/dev/null)
 pkg_l     = $(call once,pkg_l,$(PKG_CONFIG) --libs $(pkgs) 2>/dev/null)
+# Of bcache-dump alone: the library does without.
+dump_c    = $(call once,dump_c,$(PKG_CONFIG) --cflags fuse3 2>/dev/null)
+dump_l    = $(call once,dump_l,$(PKG_CONFIG) --libs fuse3 2>/dev/null)
 unit_c    = $(call once,unit_c,$(PKG_CONFIG) --cflags criterion 2>/dev/null)
 unit_l    = $(call once,unit_l,$(PKG_CONFIG) --libs criterion 2>/dev/null)
 warnings := -Wall -Wextra -Wshadow -Wundef -Wvla -Wsign-compare -Wconversion \
@@ -212,6 +217,8 @@ define program
 $(B)/$(1)/$(1): $(call obj,$($(1)_src)) $(B)/libcli.a $(B)/libbcfmt.a $(B)/sources
 	$$(call say,LD)$$(link) -o $$@ $$(filter %.o %.a,$$^) $$(libs)
 endef
+$(call obj,bcache-dump/mount_fs.c): private own_cpp += $(dump_c)
+$(B)/bcache-dump/bcache-dump: private libs += $(dump_l)
 $(foreach p,$(programs),$(eval $(call program,$(p))))
 
 # bash loads one file a command: what all share goes in front.
@@ -244,7 +251,7 @@ $(field_sweep): $(call obj,$(fields_src))
 $(damage_suite): $(call obj,$(damage_src) $(addprefix tests/fields/,judge.c changes.c))
 $(field_sweep) $(damage_suite): $(call obj,$(called_src)) $(called) $(B)/libkit.a $(B)/libcli.a \
                 $(B)/libbcfmt.a $(B)/sources
-	$(call say,LD)$(link) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(libs)
+	$(call say,LD)$(link) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(libs) $(dump_l)
 $(sweep): $(call obj,$(faults_src)) $(B)/libbcfmt.a $(B)/sources
 	$(call say,LD)$(link) -o $@ $(filter %.o %.a,$^) $(libs)
 # Stands before a program and its sanitizer, so it is not under one itself.
@@ -269,13 +276,13 @@ rings := check-floors check-symbols check-man check-tools check-unit check-cases
          check-repairs-sample check-generated check-transcripts check-images check-image-sample \
          check-super check-repair-super check-make check-bad-input check-crash-sample \
          check-repair-cuts-sample check-damage-sample check-faults-sample check-fields-sample \
-         check-map-sample check-fuzz check-install
+         check-map-sample check-mount-sample check-fuzz check-install
 ring   = $(q)B='$(B)' tests/tools/ring $@
 jobs   = $(if $(findstring j,$(filter-out --%,$(MAKEFLAGS))),,-j$(shell nproc))
 
 .PHONY: deps demo bench fuzz check check-rings check-sanitize check-crash check-repairs check-found \
-        check-repair-cuts check-image check-map check-faults check-fields check-damage check-kernel \
-        kernel-deps \
+        check-repair-cuts check-image check-map check-mount check-faults check-fields check-damage \
+        check-kernel kernel-deps \
         $(rings)
 deps:
 	@PKG_CONFIG='$(PKG_CONFIG)' tests/tools/deps check
@@ -385,6 +392,10 @@ check-faults-sample: programs $(tools) $(sweep) $(faults_so)
 	$(ring) tests/tools/check-faults $(sweep) $(faults_so) --step 29
 check-fuzz: $(replays)
 	$(ring) tests/tools/check-fuzz $(replays)
+check-mount: programs $(tools)
+	$(ring) tests/tools/check-mount
+check-mount-sample: programs $(tools)
+	$(ring) tests/tools/check-mount --sample
 check-install: all
 	$(ring) tests/tools/check-install '$(MAKE)' '$(CC)'
 check-kernel: kernel-deps programs $(tools) $(guest_io)

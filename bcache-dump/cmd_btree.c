@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* bcache-dump btree: the nodes by level, from the root down, or one of them in full. */
 #include "filter.h"
-#include "node.h"
+#include "cli/lone_node.h"
 #include "walk.h"
 
 #include <stdlib.h>

@@ -2,6 +2,7 @@
 /* bcache-dump export: a logical volume, dirty data laid over its backing data. */
 #include "copy.h"
 #include "doubt.h"
+#include "filter.h"
 #include "volume.h"
 #include "walk.h"
 
@@ -13,9 +14,12 @@ struct export_dump {
 	struct volume volume;
 	struct sink *sink;
 	struct bcfmt_report *report; /* of a check */
+	struct bcfmt_losses *losses; /* the same */
 	struct lost lost;
+	struct bcfmt_leaf_cache *leaves;
 	struct copy copy;
-	uint64_t own_sectors; /* dirty data of the volume, stale included */
+	uint64_t own_sectors;	  /* dirty data of the volume, stale included */
+	uint64_t outside_sectors; /* what of it lies beyond the volume, but for stale that is home */
 	/* Dirty data of other inodes that no live entry names. */
 	uint64_t stranded_sectors;
 	uint32_t stranded_inode; /* the lowest */
@@ -26,6 +30,7 @@ static void forget_dirty(void *arg)
 	struct export_dump *ed = arg;
 
 	ed->own_sectors = 0;
+	ed->outside_sectors = 0;
 	ed->stranded_sectors = 0;
 	ed->stranded_inode = UINT32_MAX;
 }
@@ -38,11 +43,23 @@ static bool is_stranded(const struct export_dump *ed, const struct bcfmt_extent 
 				  bcfmt_uuid_state(&set->uuids[extent->inode]) != BCFMT_UUID_LIVE);
 }
 
+/* Of a dirty extent of the volume. */
+static uint64_t outside_sectors(const struct volume *volume, const struct bcfmt_extent *extent)
+{
+	uint64_t begin = volume->data_offset_sectors, end = begin + volume->sectors;
+	uint64_t first = extent->start_sector > begin ? extent->start_sector : begin;
+	uint64_t last = extent->end_sector < end ? extent->end_sector : end;
+
+	if (extent->stale && !extent_is_lost(extent))
+		return 0;
+	return extent->end_sector - extent->start_sector - (last > first ? last - first : 0);
+}
+
 static bcfmt_err count_dirty(void *arg, const struct bcfmt_node_view *view,
 			     const struct bcfmt_extent *extents, size_t n_extents)
 {
 	struct export_dump *ed = arg;
-	uint64_t own = 0, stranded = 0;
+	uint64_t own = 0, outside = 0, stranded = 0;
 	uint32_t inode = UINT32_MAX;
 
 	(void)view;
@@ -53,6 +70,7 @@ static bcfmt_err count_dirty(void *arg, const struct bcfmt_node_view *view,
 			continue;
 		if (extents[i].inode == ed->volume.inode) {
 			own += sectors;
+			outside += outside_sectors(&ed->volume, &extents[i]);
 		} else if (is_stranded(ed, &extents[i])) {
 			stranded += sectors;
 			inode = extents[i].inode < inode ? extents[i].inode : inode;
@@ -62,6 +80,7 @@ static bcfmt_err count_dirty(void *arg, const struct bcfmt_node_view *view,
 		return BCFMT_OK;
 	pthread_mutex_lock(&ed->walk.lock);
 	ed->own_sectors += own;
+	ed->outside_sectors += outside;
 	ed->stranded_sectors += stranded;
 	ed->stranded_inode = inode < ed->stranded_inode ? inode : ed->stranded_inode;
 	pthread_mutex_unlock(&ed->walk.lock);
@@ -99,22 +118,6 @@ static void doubt_twins(struct export_dump *ed)
 	lost_flush(&ed->lost);
 }
 
-static bcfmt_err see_leaf(void *arg, const struct bcfmt_node_view *view,
-			  const struct bcfmt_extent *extents, size_t n_extents)
-{
-	struct export_dump *ed = arg;
-	enum hurt_why why = walk_node_hurt(view);
-	bcfmt_err err = BCFMT_OK;
-
-	for (size_t i = 0; i < view->n_doubts; i++)
-		doubt_range(ed, view->doubts[i].lo, view->doubts[i].hi,
-			    why == HURT_DISORDERED ? LOST_ORDER : LOST_LEAF);
-	for (size_t i = 0; i < n_extents && !err; i++)
-		if (extents[i].inode == ed->volume.inode)
-			err = copy_extent(&ed->copy, &extents[i]);
-	return err;
-}
-
 static void result_row(struct export_dump *ed)
 {
 	struct bcfmt_out *out = ed->d->out;
@@ -129,9 +132,9 @@ static void result_row(struct export_dump *ed)
 		bcfmt_row_uuid(out, "uuid", ed->volume.entry->uuid);
 	bcfmt_row_text(out, "output", ed->d->opt.output);
 	bcfmt_row_u64(out, "sectors", ed->volume.sectors);
-	bcfmt_row_u64(out, "from_cache_sectors", ed->copy.dirty_sectors);
-	if (ed->copy.rescued_sectors)
-		bcfmt_row_u64(out, "rescued_sectors", ed->copy.rescued_sectors);
+	bcfmt_row_u64(out, "from_cache_sectors", ed->copy.counts.dirty_sectors);
+	if (ed->copy.counts.rescued_sectors)
+		bcfmt_row_u64(out, "rescued_sectors", ed->copy.counts.rescued_sectors);
 	bcfmt_row_u64(out, "lost_sectors", lost);
 	bcfmt_row_u64(out, "doubtful_sectors", doubtful);
 	bcfmt_row_end(out);
@@ -142,39 +145,27 @@ static bool tell_rest(const struct export_dump *ed)
 {
 	const char *name = dump_cache_name(ed->d);
 
-	if (ed->copy.outside_sectors)
+	if (ed->outside_sectors)
 		cli_error(name, "%" PRIu64 " dirty sectors lie outside the volume, left out",
-			  ed->copy.outside_sectors);
-	if (ed->copy.rescued_sectors && !ed->d->opt.is_quiet)
+			  ed->outside_sectors);
+	if (ed->copy.counts.rescued_sectors && !ed->d->opt.is_quiet)
 		cli_error(name,
 			  "%" PRIu64 " sectors that the backing device cannot read were taken "
 			  "from clean copies",
-			  ed->copy.rescued_sectors);
+			  ed->copy.counts.rescued_sectors);
 	if (ed->stranded_sectors && !ed->d->opt.is_quiet)
 		cli_error(name,
 			  "%" PRIu64 " dirty sectors belong to inodes without a live uuid "
 			  "entry, the first is %" PRIu32 ": --device %" PRIu32 " exports it",
 			  ed->stranded_sectors, ed->stranded_inode, ed->stranded_inode);
-	return ed->copy.outside_sectors || lost_is_any(&ed->lost) || ed->walk.is_damaged;
+	return ed->outside_sectors || lost_is_any(&ed->lost) || ed->walk.is_damaged;
 }
 
-static bcfmt_err copy_volume(struct export_dump *ed)
+static bcfmt_err copy_out(struct export_dump *ed)
 {
 	const struct volume *volume = &ed->volume;
-	struct copy_params params = {
-		.ctx = ed->d->ctx,
-		.cache = ed->d->set->cache.dev,
-		.backing = volume->backing ? volume->backing->dev : NULL,
-		.data_offset_sectors = volume->data_offset_sectors,
-		.volume_sectors = volume->sectors,
-		.sink = ed->sink,
-		.lost = &ed->lost,
-	};
-	struct bcfmt_tree_visitor visitor = { .arg = ed, .leaf = see_leaf };
-	bcfmt_err err = copy_init(&ed->copy, &params);
+	bcfmt_err err = walk_settle(&ed->walk, count_dirty, forget_dirty, ed);
 
-	if (!err)
-		err = walk_settle(&ed->walk, count_dirty, forget_dirty, ed);
 	/* A number that was mistyped must not give a copy of the backing device alone. */
 	if (!err && !volume->entry && !ed->own_sectors && !ed->walk.is_damaged)
 		err = bcfmt_fail(ed->d->ctx, BCFMT_E_ARG,
@@ -186,9 +177,11 @@ static bcfmt_err copy_volume(struct export_dump *ed)
 	if (doubt_tell(&ed->walk, ed->report))
 		ed->walk.is_damaged = true;
 	doubt_twins(ed);
-	err = bcfmt_tree_range(ed->walk.tree, ed->walk.lo, ed->walk.hi, &visitor);
+	err = bcfmt_leaf_cache_new(ed->walk.tree, 0, &ed->leaves);
 	if (!err)
-		err = copy_finish(&ed->copy);
+		err = volume_open(volume, ed->leaves, ed->losses, &ed->copy.volume);
+	if (!err)
+		err = copy_volume(&ed->copy);
 	return err ? err : sink_commit(ed->sink);
 }
 
@@ -206,14 +199,17 @@ static int export_volume(struct export_dump *ed)
 	err = sink_open(d->ctx, d->opt.output, ed->volume.sectors * BCFMT_SECTOR_BYTES,
 			d->devices.devs, d->devices.n, &ed->sink);
 	if (!err)
-		err = doubt_check(d, &ed->report);
+		err = doubt_check(d, &ed->report, &ed->losses);
 	if (err) {
 		code = dump_failed(d, err);
 		goto free_sink;
 	}
 	code = walk_open(&ed->walk, d, lo, hi, NULL, NULL);
 	if (!code) {
-		err = copy_volume(ed);
+		ed->copy.ctx = d->ctx;
+		ed->copy.sink = ed->sink;
+		ed->copy.lost = &ed->lost;
+		err = copy_out(ed);
 		code = err ? dump_failed(d, err) : DUMP_DONE;
 	}
 	if (!code) {
@@ -221,11 +217,13 @@ static int export_volume(struct export_dump *ed)
 			result_row(ed);
 		code = tell_rest(ed) ? DUMP_DAMAGED : DUMP_DONE;
 	}
+	bcfmt_volume_free(ed->copy.volume);
+	bcfmt_leaf_cache_free(ed->leaves);
 	walk_close(&ed->walk);
-	copy_clear(&ed->copy);
 free_sink:
 	sink_free(ed->sink);
 	bcfmt_report_free(ed->report);
+	bcfmt_losses_free(ed->losses);
 	return code;
 }
 

@@ -11,26 +11,18 @@ struct keys_dump {
 
 static void print_key(struct dump *d, const struct bcfmt_extent *extent)
 {
+	struct bcfmt_key key = extent_key(extent);
 	char text[BCFMT_KEY_TEXT_BYTES];
-	struct bcfmt_key key;
 
-	key = bcfmt_key_make(extent->inode, extent->end_sector,
-			     (uint32_t)(extent->end_sector - extent->start_sector),
-			     extent->is_dirty, true, extent->ptr);
-	if (!bcfmt_out_is_json(d->out)) {
-		bcfmt_key_text(text, &key);
-		if (extent->stale)
-			bcfmt_out_line(d->out, "%s stale %u", text, extent->stale);
-		else
-			bcfmt_out_line(d->out, "%s", text);
+	if (bcfmt_out_is_json(d->out)) {
+		extent_row(d, "key", extent);
 		return;
 	}
-	bcfmt_row_begin(d->out, "key");
-	key_fields(d, &key);
+	bcfmt_key_text(text, &key);
 	if (extent->stale)
-		bcfmt_row_u64(d->out, "stale", extent->stale);
-	bcfmt_row_text(d->out, "source", source_text(extent->source));
-	bcfmt_row_end(d->out);
+		bcfmt_out_line(d->out, "%s stale %u", text, extent->stale);
+	else
+		bcfmt_out_line(d->out, "%s", text);
 }
 
 static void take_key(struct keys_dump *kd, const struct bcfmt_extent *extent)
@@ -53,9 +45,7 @@ static bcfmt_err see_leaf(void *arg, const struct bcfmt_node_view *view,
 	struct keys_dump *kd = arg;
 
 	if (view->is_lost_since) {
-		cli_error(dump_cache_name(kd->d),
-			  "node in bucket %llu cannot be read again; keys are missing",
-			  (unsigned long long)bcfmt_ptr_bucket(&kd->d->set->geo, view->ref->ptr));
+		tell_lost_leaf(kd->d, view);
 		kd->walk.is_damaged = true;
 	}
 	for (size_t i = 0; i < n_extents; i++)
@@ -87,6 +77,8 @@ int cmd_keys(struct dump *d)
 		if (opt->has_range && opt->range_last < BCFMT_KEY_MAX_OFFSET)
 			hi.sector = opt->range_last + 1;
 	}
+	if (opt->with_history)
+		return keys_history(d, lo, hi);
 	code = walk_open(&kd.walk, d, lo, hi, NULL, NULL);
 	if (!code) {
 		walk_tell_gaps(&kd.walk);

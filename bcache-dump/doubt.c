@@ -10,7 +10,7 @@
 /* So many are told; bcache-fsck names all. */
 #define TOLD_MAX 8u
 
-bcfmt_err doubt_check(struct dump *d, struct bcfmt_report **report)
+bcfmt_err doubt_check(struct dump *d, struct bcfmt_report **report, struct bcfmt_losses **losses)
 {
 	struct bcfmt_check_params params = { .level = BCFMT_LEVEL_FULL };
 	struct bcfmt_verdict verdict = { 0 };
@@ -18,6 +18,8 @@ bcfmt_err doubt_check(struct dump *d, struct bcfmt_report **report)
 
 	if (!err)
 		err = bcfmt_check_run(d->set, &params, *report, &verdict, NULL, NULL);
+	*losses = verdict.losses;
+	verdict.losses = NULL;
 	bcfmt_verdict_clear(&verdict);
 	if (!err)
 		bcfmt_report_finish(*report);

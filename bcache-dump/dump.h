@@ -31,6 +31,7 @@ enum dump_command {
 	CMD_IMAGE,
 	CMD_RESTORE,
 	CMD_MAP,
+	CMD_MOUNT,
 	CMD_COUNT,
 };
 
@@ -43,6 +44,7 @@ struct dump_options {
 	bool only_dirty;
 	bool is_physical;
 	bool with_text;
+	bool with_history;
 
 	bool has_seqs; /* seq_first..seq_last */
 	bool has_inode;
@@ -66,6 +68,11 @@ struct dump_options {
 	uint64_t max_bytes;
 	unsigned int threads;
 	int progress_fd; /* -1: none */
+
+	const char *folder; /* to mount on */
+	bool is_foreground;
+	const char **mount_options;
+	size_t n_mount_options;
 };
 
 struct dump {
@@ -100,6 +107,7 @@ int cmd_export(struct dump *d);
 int cmd_image(struct dump *d);
 int cmd_restore(struct dump *d);
 int cmd_map(struct dump *d);
+int cmd_mount(struct dump *d);
 
 /* Prints why a call of the library failed and returns the exit code for it. */
 int dump_failed(struct dump *d, bcfmt_err err);

@@ -27,11 +27,25 @@ static inline bool extent_is_lost(const struct bcfmt_extent *extent)
 	return extent->stale && extent->is_dirty && !extent->is_written_back;
 }
 
+static inline struct bcfmt_key extent_key(const struct bcfmt_extent *extent)
+{
+	return bcfmt_key_make(extent->inode, extent->end_sector,
+			      (uint32_t)(extent->end_sector - extent->start_sector),
+			      extent->is_dirty, true, extent->ptr);
+}
+
 /* Name of an enum bcfmt_extent_source. */
 const char *source_text(unsigned int source);
 /* Fields of a key: inode, start_sector, sectors, dirty, and of its first pointer. */
 void key_fields(struct dump *d, const struct bcfmt_key *key);
 /* Fields of a pointer word: dev, cache_sector, bucket, gen. */
 void ptr_fields(struct dump *d, uint64_t ptr);
+/* A row of what is finally there. */
+void extent_row(struct dump *d, const char *kind, const struct bcfmt_extent *extent);
+/* A leaf could be read when all were walked, and cannot now. */
+void tell_lost_leaf(const struct dump *d, const struct bcfmt_node_view *view);
+
+/* keys --history: the range [lo, hi) of one inode; returns an enum dump_exit. */
+int keys_history(struct dump *d, struct bcfmt_pos lo, struct bcfmt_pos hi);
 
 #endif

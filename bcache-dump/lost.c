@@ -14,6 +14,8 @@ static const struct {
 			 "the cache cannot read the dirty data; zeros are in its place" },
 	[LOST_BACKING] = { "lost", "backing-unreadable",
 			   "the backing device cannot read it; zeros are in its place" },
+	[LOST_PLACE] = { "lost", "impossible-place",
+			 "dirty data at a place that cannot be; other data is in its place" },
 	[LOST_LEAF] = { "doubtful", "node-unreadable", "btree damage; dirty data may be missing" },
 	[LOST_ORDER] = { "doubtful", "node-out-of-order",
 			 "the btree node is out of order; older data may be in its place" },

@@ -3,6 +3,8 @@
 #ifndef LOST_H
 #define LOST_H
 
+#include <bcfmt/volume.h>
+
 #include "dump.h"
 
 enum lost_why {
@@ -10,6 +12,7 @@ enum lost_why {
 	LOST_STALE,   /* dirty data in a bucket that was reused */
 	LOST_CACHE,   /* dirty data that the cache cannot read */
 	LOST_BACKING, /* data that the backing device cannot read */
+	LOST_PLACE,   /* dirty data at a place that cannot be */
 	LOST_LEAF,    /* a node that would tell of dirty data cannot be read */
 	LOST_ORDER,   /* a leaf out of order: the newest data may not be taken */
 	LOST_COUNT,
@@ -22,6 +25,17 @@ struct lost {
 	uint64_t start_sector;
 	uint64_t end_sector;
 };
+
+static inline enum lost_why lost_of_sector(enum bcfmt_sector sector)
+{
+	static const enum lost_why whys[BCFMT_SECTOR_STATES] = {
+		[BCFMT_SECTOR_OK] = LOST_NOTHING,  [BCFMT_SECTOR_STALE] = LOST_STALE,
+		[BCFMT_SECTOR_CACHE] = LOST_CACHE, [BCFMT_SECTOR_BACKING] = LOST_BACKING,
+		[BCFMT_SECTOR_PLACE] = LOST_PLACE,
+	};
+
+	return whys[sector];
+}
 
 static inline struct lost lost_init(struct dump *d)
 {

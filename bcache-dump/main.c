@@ -18,6 +18,7 @@ static const struct {
 	[CMD_BUCKETS] = { cmd_buckets, true },	[CMD_VERDICT] = { cmd_verdict, true },
 	[CMD_EXPORT] = { cmd_export, true },	[CMD_IMAGE] = { cmd_image, true },
 	[CMD_RESTORE] = { cmd_restore, false }, [CMD_MAP] = { cmd_map, true },
+	[CMD_MOUNT] = { cmd_mount, true },
 };
 
 /* Commands that write a file, and have it to take away when they fail. */
@@ -80,6 +81,7 @@ static int open_set(struct dump *d)
 
 static int open_all(struct dump *d)
 {
+	bool is_mount = d->parser.command_index == CMD_MOUNT;
 	struct bcfmt_ctx_params ctx_params = {
 		.threads = d->opt.threads,
 		.max_bytes = d->opt.max_bytes,
@@ -93,6 +95,8 @@ static int open_all(struct dump *d)
 		.bad_maps = d->bad_maps,
 		.n_bad_maps = d->n_bad_maps,
 		.roles = d->roles,
+		/* It is read for long: nobody may write to it meanwhile. */
+		.flags = is_mount && !d->opt.has_force ? BCFMT_OPEN_EXCLUSIVE : 0,
 	};
 	struct cli_progress_params progress = {
 		.device = d->paths[0],
@@ -108,6 +112,8 @@ static int open_all(struct dump *d)
 	if (d->parser.command_index == CMD_RESTORE) /* its image may come out of a pipe */
 		return DUMP_DONE;
 	err = cli_devices_open(d->ctx, &open_params, &d->devices);
+	if (err == BCFMT_E_BUSY && is_mount && !d->opt.has_force)
+		cli_error(NULL, "use --force to mount it all the same");
 	if (err)
 		return err == BCFMT_E_ARG ? DUMP_USAGE : DUMP_FAILED;
 	return commands[d->parser.command_index].needs_set ? open_set(d) : DUMP_DONE;

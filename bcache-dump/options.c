@@ -26,6 +26,7 @@ enum {
 	OPT_NODE,
 	OPT_DIRTY,
 	OPT_PHYSICAL,
+	OPT_HISTORY,
 	OPT_BUCKET,
 	OPT_DEVICE,
 	OPT_OUTPUT,
@@ -34,6 +35,8 @@ enum {
 	OPT_SCAN,
 	OPT_MEMBER,
 	OPT_TEXT,
+	OPT_FOREGROUND,
+	OPT_MOUNT,
 };
 
 #define FOR(command) (1u << CMD_##command)
@@ -56,13 +59,22 @@ static const struct cli_option options[] = {
 	{ OPT_DIRTY, 0, "dirty", CLI_ARG_NONE, NULL, false, FOR(KEYS), "only dirty keys" },
 	{ OPT_PHYSICAL, 0, "physical", CLI_ARG_NONE, NULL, false, FOR(KEYS),
 	  "in the order of their place on the cache" },
+	{ OPT_HISTORY, 0, "history", CLI_ARG_NONE, NULL, false, FOR(KEYS),
+	  "what journal, tree and given-up nodes say happened to the\n"
+	  "sectors of --inode and --range" },
 	{ OPT_BUCKET, 0, "bucket", CLI_ARG_TEXT, "A-B", false, FOR_BUCKETS, "only these buckets" },
-	{ OPT_DEVICE, 0, "device", CLI_ARG_TEXT, "UUID|INODE|LABEL", false, FOR(EXPORT),
-	  "which volume; may be left out when there is one" },
+	{ OPT_DEVICE, 'd', "device", CLI_ARG_TEXT, "UUID|INODE|LABEL", false,
+	  FOR(EXPORT) | FOR(MOUNT),
+	  "which volume; of export, may be left out when there is one;\n"
+	  "of mount, all without it" },
+	{ OPT_FOREGROUND, 'f', "foreground", CLI_ARG_NONE, NULL, false, FOR(MOUNT),
+	  "stay, until it is unmounted or interrupted" },
 	{ OPT_OUTPUT, 'o', "output", CLI_ARG_FILE, "FILE|-", false,
 	  FOR(EXPORT) | FOR(IMAGE) | FOR(RESTORE) | FOR(MAP),
 	  "a file (volumes and devices are written sparse), a block\n"
 	  "device, or - for a stream; restore takes a folder too" },
+	{ OPT_MOUNT, 'o', "options", CLI_ARG_TEXT, "OPTION,...", true, FOR(MOUNT),
+	  "options of FUSE, as allow_other" },
 	{ OPT_SCRUB, 0, "scrub", CLI_ARG_NONE, NULL, false, FOR(IMAGE),
 	  "replace uuids and labels throughout" },
 	{ OPT_SCAN, 0, "scan", CLI_ARG_CHOICE, "all|heads|none", false, FOR(IMAGE),
@@ -72,7 +84,8 @@ static const struct cli_option options[] = {
 	  "only this device of the image: cache, backing0, ..." },
 	{ OPT_TEXT, 0, "text", CLI_ARG_NONE, NULL, false, FOR(MAP),
 	  "print the map as letters, for a terminal" },
-	{ OPT_DATA_OFFSET, 0, "data-offset", CLI_ARG_NUMBER, "SECTORS", false, FOR(EXPORT),
+	{ OPT_DATA_OFFSET, 0, "data-offset", CLI_ARG_NUMBER, "SECTORS", false,
+	  FOR(EXPORT) | FOR(MOUNT),
 	  "where the data of the backing device begins, when its\n"
 	  "superblock cannot tell" },
 	{ OPT_CACHE, 0, "cache", CLI_ARG_DEVICE, "DEVICE", false, FOR_SETS,
@@ -115,14 +128,16 @@ static const struct cli_command commands[CMD_COUNT] = {
 			  "make devices of an image again, as sparse files" },
 	[CMD_MAP] = { "map", "[options] {-o FILE.png|--text|--json} CACHE [BACKING...]",
 		      "a picture of what every bucket is used for" },
+	[CMD_MOUNT] = { "mount", "[options] DIR CACHE [BACKING...]",
+			"all volumes as read-only files of a folder" },
 };
 
 static const struct cli_program program = {
 	.name = "bcache-dump",
 	.operands = "COMMAND [options] DEVICE...",
-	.summary =
-		"Shows what is on the devices of a bcache set, or copies a volume or all metadata\n"
-		"out of it. Never writes to them. Takes metadata images in place of devices.",
+	.summary = "Shows what is on the devices of a bcache set, copies a volume or all metadata out\n"
+		   "of it, or mounts its volumes. Never writes to them. Takes metadata images in place\n"
+		   "of devices.",
 	.options = options,
 	.n_options = sizeof(options) / sizeof(options[0]),
 	.commands = commands,
@@ -194,6 +209,9 @@ static bool read_filter(struct dump_options *opt, const struct cli_parser *parse
 	case OPT_PHYSICAL:
 		opt->is_physical = true;
 		return true;
+	case OPT_HISTORY:
+		opt->with_history = true;
+		return true;
 	case OPT_SCRUB:
 		opt->is_scrubbed = true;
 		return true;
@@ -219,6 +237,12 @@ static void read_option(struct dump_options *opt, const struct cli_parser *parse
 	switch (id) {
 	case OPT_DEVICE:
 		opt->device = value;
+		break;
+	case OPT_FOREGROUND:
+		opt->is_foreground = true;
+		break;
+	case OPT_MOUNT:
+		opt->mount_options[opt->n_mount_options++] = value;
 		break;
 	case OPT_OUTPUT:
 		opt->output = value;
@@ -258,12 +282,22 @@ static void check(const struct dump *d)
 {
 	const struct dump_options *opt = &d->opt;
 
+	if (d->parser.command_index == CMD_MOUNT && !opt->folder)
+		cli_usage(&d->parser, "no folder given to mount on");
 	if (!d->n_paths)
 		cli_usage(&d->parser, "no device given");
+	if (d->parser.command_index == CMD_MOUNT && opt->has_data_offset && !opt->device &&
+	    d->n_paths > 2)
+		cli_usage(&d->parser, "--data-offset of several devices: choose one with --device");
 	if (opt->is_quiet && opt->is_verbose)
 		cli_usage(&d->parser, "-q and -v exclude each other");
 	if (opt->has_node && opt->with_keys)
 		cli_usage(&d->parser, "--node and --keys exclude each other");
+	if (opt->with_history && (!opt->has_inode || !opt->has_range))
+		cli_usage(&d->parser, "--history needs --inode and --range");
+	if (opt->with_history && (opt->only_dirty || opt->is_physical))
+		cli_usage(&d->parser, "--history tells all, in the order of time: not with --dirty "
+				      "or --physical");
 	if (d->parser.command_index == CMD_EXPORT && !opt->output)
 		cli_usage(&d->parser, "export needs -o FILE");
 	if (d->parser.command_index == CMD_IMAGE && !opt->output)
@@ -293,7 +327,8 @@ void dump_options_read(struct dump *d, int argc, char **argv)
 	d->paths = calloc(parser->n_given + 1, sizeof(*d->paths));
 	d->roles = calloc(parser->n_given + 1, sizeof(*d->roles));
 	d->bad_maps = calloc(parser->n_given + 1, sizeof(*d->bad_maps));
-	if (!d->paths || !d->roles || !d->bad_maps) {
+	d->opt.mount_options = calloc(parser->n_given + 1, sizeof(*d->opt.mount_options));
+	if (!d->paths || !d->roles || !d->bad_maps || !d->opt.mount_options) {
 		cli_error(NULL, "out of memory");
 		exit(DUMP_FAILED);
 	}
@@ -302,7 +337,9 @@ void dump_options_read(struct dump *d, int argc, char **argv)
 			d->roles[d->n_paths] = BCFMT_ROLE_CACHE;
 		else if (id == OPT_BACKING)
 			d->roles[d->n_paths] = BCFMT_ROLE_BACKING;
-		if (id == CLI_OPERAND || id == OPT_CACHE || id == OPT_BACKING)
+		if (id == CLI_OPERAND && parser->command_index == CMD_MOUNT && !d->opt.folder)
+			d->opt.folder = value;
+		else if (id == CLI_OPERAND || id == OPT_CACHE || id == OPT_BACKING)
 			d->paths[d->n_paths++] = value;
 		else if (id == OPT_BAD_MAP)
 			d->bad_maps[d->n_bad_maps++] = value;
@@ -317,5 +354,6 @@ void dump_options_free(struct dump *d)
 	free(d->paths);
 	free(d->roles);
 	free(d->bad_maps);
+	free(d->opt.mount_options);
 	cli_parser_free(&d->parser);
 }

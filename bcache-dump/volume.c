@@ -3,6 +3,7 @@
 #include "volume.h"
 
 #include <inttypes.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "cli/number.h"
@@ -193,16 +194,11 @@ static int measure_backing(const struct dump *d, struct volume *volume)
 	return DUMP_DONE;
 }
 
-int volume_choose(struct dump *d, struct volume *out)
+/* A volume that the table has; its backing device may be missing. */
+static int measure(const struct dump *d, struct volume *out)
 {
 	int code;
 
-	memset(out, 0, sizeof(*out));
-	code = choose_inode(d, &out->inode);
-	if (code)
-		return code;
-	if (is_live(d, out->inode))
-		out->entry = &d->set->uuids[out->inode];
 	if (out->entry && is_flash_only(out->entry)) {
 		out->sectors = out->entry->sectors;
 		if (out->sectors && out->sectors <= BCFMT_KEY_MAX_OFFSET / BCFMT_SECTOR_BYTES)
@@ -213,4 +209,127 @@ int volume_choose(struct dump *d, struct volume *out)
 	}
 	code = choose_backing(d, out);
 	return code ? code : measure_backing(d, out);
+}
+
+int volume_choose(struct dump *d, struct volume *out)
+{
+	int code;
+
+	memset(out, 0, sizeof(*out));
+	code = choose_inode(d, &out->inode);
+	if (code)
+		return code;
+	if (is_live(d, out->inode))
+		out->entry = &d->set->uuids[out->inode];
+	return measure(d, out);
+}
+
+static void tell_unused_backing(const struct dump *d, const struct volume *volumes, size_t n)
+{
+	for (size_t i = 0; i < d->set->n_backing; i++) {
+		bool is_used = false;
+
+		for (size_t k = 0; k < n; k++)
+			is_used |= volumes[k].backing == &d->set->backing[i];
+		if (!is_used)
+			cli_error(bcfmt_dev_name(d->set->backing[i].dev),
+				  "no live uuid entry of the set names it: --device INODE says "
+				  "whose data it has");
+	}
+}
+
+/* A backing device without a superblock goes with any of the volumes that lack theirs. */
+static int measure_listed(const struct dump *d, struct volume *volume)
+{
+	const struct bcfmt_set *set = d->set;
+	unsigned int n_cached = 0;
+
+	for (uint32_t i = 0; i < set->n_uuids; i++)
+		n_cached += is_live(d, i) && !is_flash_only(&set->uuids[i]);
+	if (n_cached < 2 || is_flash_only(volume->entry) ||
+	    bcfmt_set_backing(set, volume->entry->uuid) || set->n_backing != 1 ||
+	    set->backing[0].has_magic)
+		return measure(d, volume);
+	cli_error(bcfmt_dev_name(set->backing[0].dev),
+		  "no bcache superblock: it may belong to inode %" PRIu32 " or to another one, "
+		  "choose with --device",
+		  volume->inode);
+	return DUMP_USAGE;
+}
+
+static int list_live(struct dump *d, struct volume *volumes, size_t *n, bool *is_whole)
+{
+	int worst = DUMP_DONE;
+
+	*n = 0;
+	*is_whole = has_whole_table(d);
+	if (!*is_whole)
+		cli_error(dump_cache_name(d), "the uuid table cannot be read in full: volumes may "
+					      "be missing");
+	for (uint32_t i = 0; i < d->set->n_uuids; i++) {
+		struct volume volume = { .inode = i, .entry = &d->set->uuids[i] };
+		int code = is_live(d, i) ? measure_listed(d, &volume) : DUMP_USAGE;
+
+		if (!is_live(d, i))
+			continue;
+		*is_whole &= code != DUMP_DAMAGED;
+		worst = code > worst ? code : worst;
+		if (code)
+			cli_error(NULL, "inode %" PRIu32 " is left out", i);
+		else
+			volumes[(*n)++] = volume;
+	}
+	tell_unused_backing(d, volumes, *n);
+	return *n ? DUMP_DONE : worst;
+}
+
+static size_t count_live(const struct dump *d)
+{
+	size_t n = 0;
+
+	for (uint32_t i = 0; i < d->set->n_uuids; i++)
+		n += is_live(d, i);
+	return n;
+}
+
+int volume_list(struct dump *d, struct volume **out, size_t *n, bool *is_whole)
+{
+	size_t n_live = count_live(d);
+	int code;
+
+	*n = 0;
+	*is_whole = true;
+	*out = calloc(n_live ? n_live : 1, sizeof(**out));
+	if (!*out)
+		return dump_failed(d, bcfmt_fail(d->ctx, BCFMT_E_NOMEM, "out of memory"));
+	/* With nothing to list, choosing tells what is missing. */
+	if (!d->opt.device && n_live)
+		return list_live(d, *out, n, is_whole);
+	code = volume_choose(d, *out);
+	*n = !code;
+	return code;
+}
+
+void volume_label(const struct volume *volume, char out[BCFMT_LABEL_BYTES + 1])
+{
+	const char *label = volume->entry ? volume->entry->label : "";
+
+	if (!label_length(label) && volume->backing)
+		label = volume->backing->super.label;
+	memcpy(out, label, (size_t)label_length(label));
+	out[label_length(label)] = '\0';
+}
+
+bcfmt_err volume_open(const struct volume *volume, struct bcfmt_leaf_cache *leaves,
+		      struct bcfmt_losses *losses, struct bcfmt_volume **out)
+{
+	struct bcfmt_volume_params params = {
+		.inode = volume->inode,
+		.backing = volume->backing ? volume->backing->dev : NULL,
+		.data_offset_sectors = volume->data_offset_sectors,
+		.sectors = volume->sectors,
+		.losses = losses,
+	};
+
+	return bcfmt_volume_open(leaves, &params, out);
 }

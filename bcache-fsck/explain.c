@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* --explain: a problem by its code or name, or a line that a kernel printed. */
+/* --explain: a problem by its code or name, or a line that a kernel printed; then on the devices. */
+#include "explain.h"
+
 #include <stdio.h>
 #include <string.h>
 
 #include "cli/message.h"
-#include "fsck.h"
 
 /* Shorter fixed parts are in too many lines to tell anything. */
 #define PATTERN_CHARS_LEAST 8u
@@ -77,66 +78,80 @@ static const char *best_match(const char *text, enum bcfmt_problem_id id)
 	return best;
 }
 
-/* Explains the problems but known that have a kernel print exactly this line. */
-static size_t explain_all(struct bcfmt_out *out, const char *line, enum bcfmt_problem_id known)
+static void add(struct explained *ex, enum bcfmt_problem_id id)
+{
+	for (size_t i = 0; i < ex->n_ids; i++)
+		if (ex->ids[i] == id)
+			return;
+	if (ex->n_ids < EXPLAIN_IDS_MAX)
+		ex->ids[ex->n_ids++] = id;
+}
+
+/* The problems that have a kernel print exactly this line. */
+static void add_all(struct explained *ex, const char *line)
 {
 	size_t n;
 	const struct bcfmt_kernel_effect *table = bcfmt_kernel_effect_table(&n);
-	enum bcfmt_problem_id last = known;
-	size_t found = 0;
 
-	for (size_t i = 0; i < n; i++) {
-		if (table[i].id == known || table[i].id == last || strcmp(table[i].line, line))
-			continue;
-		last = table[i].id;
-		if (found || known != BCFMT_P_NONE)
-			bcfmt_out_line(out, "%s", "");
-		bcfmt_render_explain(out, bcfmt_problem_find(last));
-		found++;
-	}
-	return found;
+	for (size_t i = 0; i < n; i++)
+		if (!strcmp(table[i].line, line))
+			add(ex, table[i].id);
 }
 
-static size_t explain(struct bcfmt_out *out, const char *text)
+static void look_up(struct explained *ex)
 {
-	const struct bcfmt_problem *problem = bcfmt_problem_by_name(text);
-	const struct bcfmt_kernel_line *line = NULL;
+	const struct bcfmt_problem *problem = bcfmt_problem_by_name(ex->text);
 	const char *same;
 
 	if (problem) {
-		bcfmt_render_explain(out, problem);
-		return 1;
+		add(ex, problem->id);
+		return;
 	}
-	line = bcfmt_kernel_line_find(text);
-	if (line)
-		bcfmt_render_explain_line(out, line);
+	ex->line = bcfmt_kernel_line_find(ex->text);
 	/* What is about a running kernel has no problem on disk behind it. */
-	if (line && line->id == BCFMT_P_NONE)
-		return 1;
-	same = best_match(text, line ? line->id : BCFMT_P_NONE);
-	return (line ? 1 : 0) + (same ? explain_all(out, same, line ? line->id : BCFMT_P_NONE) : 0);
+	if (ex->line && ex->line->id == BCFMT_P_NONE)
+		return;
+	if (ex->line)
+		add(ex, ex->line->id);
+	same = best_match(ex->text, ex->line ? ex->line->id : BCFMT_P_NONE);
+	if (same)
+		add_all(ex, same);
+}
+
+/* The problem of the line itself is told together with it. */
+static void tell(struct bcfmt_out *out, const struct explained *ex)
+{
+	size_t from = ex->line && ex->line->id != BCFMT_P_NONE ? 1 : 0;
+
+	if (ex->line)
+		bcfmt_render_explain_line(out, ex->line);
+	for (size_t i = from; i < ex->n_ids; i++) {
+		if (i)
+			bcfmt_out_line(out, "%s", "");
+		bcfmt_render_explain(out, bcfmt_problem_find(ex->ids[i]));
+	}
 }
 
 int fsck_explain(const struct fsck_options *options)
 {
-	unsigned int flags = 0;
+	struct explained ex = { .text = options->explain };
 	struct bcfmt_out *out;
 	int bits = FSCK_CLEAN;
 	bcfmt_err err;
 
-	if (options->is_json)
-		flags |= BCFMT_OUT_JSON;
-	if (cli_may_color())
-		flags |= BCFMT_OUT_COLOR;
-	if (bcfmt_out_new(NULL, stdout, flags, &out)) {
+	if (bcfmt_out_new(NULL, stdout, fsck_out_flags(options), &out)) {
 		cli_error(NULL, "out of memory");
 		return FSCK_OPERATIONAL;
 	}
 	bcfmt_render_header(out, options->program, "explain", NULL);
-	if (!explain(out, options->explain)) {
+	look_up(&ex);
+	tell(out, &ex);
+	if (!ex.line && !ex.n_ids) {
 		cli_error(NULL, "--explain: '%s' is no code, name or kernel line that is known",
 			  options->explain);
 		bits = FSCK_USAGE;
+	} else if (options->n_paths) {
+		bits = explain_on_devices(options, out, &ex);
 	}
 	if (bcfmt_out_error(out))
 		bits |= FSCK_OPERATIONAL;

@@ -78,7 +78,8 @@ static const struct cli_option table[] = {
 	  "this is a backing device, whatever its superblock says" },
 	{ OPT_EXPLAIN, 0, "explain", CLI_ARG_TEXT, "CODE|LINE", false, 0,
 	  "explain a problem (BC0505, node-bad-csum) or a line that\n"
-	  "a kernel printed; needs no device" },
+	  "a kernel printed; needs no device, but shows on devices that\n"
+	  "are given what it speaks of, and whether it is still so" },
 	{ OPT_COPY_TO, 0, "copy-to", CLI_ARG_DIR, "DIR", false, 0,
 	  "write repaired copies of all devices there and leave the\n"
 	  "devices as they are" },
@@ -387,14 +388,14 @@ void fsck_options_parse(struct fsck_options *options, int argc, char **argv)
 			check_option = parser.current;
 		take(options, &parser, id, value);
 	}
-	if (options->explain && options->n_paths)
-		cli_usage(&parser, "--explain takes no device");
 	if (!options->explain && !options->n_paths)
 		cli_usage(&parser, "no device given");
 	if (options->undo && check_option)
 		cli_usage(&parser, "--undo does not go with %s%s", check_option->name ? "--" : "-",
 			  check_option->name ? check_option->name
 					     : (const char[]){ check_option->letter, 0 });
+	if (options->explain && (options->mode != FSCK_CHECK || options->is_writeback))
+		cli_usage(&parser, "--explain only looks: not with -p, -y or --writeback");
 	if (options->n_bad_maps > options->n_paths)
 		cli_usage(&parser, "%zu bad maps for %zu devices", options->n_bad_maps,
 			  options->n_paths);

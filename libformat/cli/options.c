@@ -107,14 +107,24 @@ static void make_tables(const struct cli_program *program, struct option **longs
 	}
 }
 
-static const struct cli_option *find_row(const struct cli_program *program, int code)
+/* A letter that commands share for options of their own is that of the command given before it. */
+static const struct cli_option *find_row(const struct cli_parser *parser, int code)
 {
+	const struct cli_program *program = parser->program;
+	const struct cli_option *first = NULL;
+
 	if (code >= ROW_FIRST)
 		return cli_row(program, (size_t)(code - ROW_FIRST));
-	for (size_t i = 0; i < cli_rows(program); i++)
-		if (cli_row(program, i)->letter == code)
-			return cli_row(program, i);
-	return NULL;
+	for (size_t i = 0; i < cli_rows(program); i++) {
+		const struct cli_option *option = cli_row(program, i);
+
+		if (option->letter != code)
+			continue;
+		if (!parser->command || has_command(option, parser->command_index))
+			return option;
+		first = first ? first : option;
+	}
+	return first;
 }
 
 /* One word of argv can hold many letters. */
@@ -171,7 +181,7 @@ static void take_option(struct cli_parser *parser, const struct cli_option *opti
 
 static _Noreturn void refuse(const struct cli_parser *parser, int code, const char *word)
 {
-	const struct cli_option *option = find_row(parser->program, optopt);
+	const struct cli_option *option = find_row(parser, optopt);
 	char text[64];
 
 	if (code == ':')
@@ -201,7 +211,7 @@ void cli_parse(struct cli_parser *parser, const struct cli_program *program, int
 		if (code == 1)
 			take_operand(parser, optarg);
 		else
-			take_option(parser, find_row(program, code), optarg);
+			take_option(parser, find_row(parser, code), optarg);
 	}
 	while (optind < argc)
 		take_operand(parser, argv[optind++]);

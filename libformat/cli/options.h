@@ -24,7 +24,7 @@ enum cli_arg {
 
 struct cli_option {
 	int id;		  /* what cli_next() returns; rows with one id are one option */
-	char letter;	  /* 0: none */
+	char letter;	  /* 0: none; rows of different commands may share one */
 	const char *name; /* long form without dashes; NULL: none */
 	enum cli_arg arg;
 	const char *arg_name; /* as shown by --help; NULL for CLI_ARG_NONE */

@@ -115,6 +115,32 @@ void bcfmt_row_uuid(struct bcfmt_out *out, const char *key, const uint8_t uuid[B
 	bcfmt_row_text(out, key, text);
 }
 
+void bcfmt_row_ptr(struct bcfmt_out *out, const struct bcfmt_geometry *geo, uint64_t ptr)
+{
+	if (bcfmt_ptr_dev(ptr) == BCFMT_PTR_DEV_CHECK) {
+		bcfmt_row_bool(out, "placeholder", true);
+		return;
+	}
+	bcfmt_row_u64(out, "dev", bcfmt_ptr_dev(ptr));
+	bcfmt_row_u64(out, "cache_sector", bcfmt_ptr_sector(ptr));
+	bcfmt_row_u64(out, "bucket", bcfmt_ptr_bucket(geo, ptr));
+	bcfmt_row_u64(out, "gen", bcfmt_ptr_gen(ptr));
+}
+
+void bcfmt_row_key(struct bcfmt_out *out, const struct bcfmt_geometry *geo,
+		   const struct bcfmt_key *key)
+{
+	bcfmt_row_u64(out, "inode", bcfmt_key_inode(key));
+	/* Tombstones of nodes lie at sector 0 and would begin before it. */
+	if (bcfmt_key_sectors(key) <= key->low)
+		bcfmt_row_u64(out, "start_sector", bcfmt_key_start_sector(key));
+	bcfmt_row_u64(out, "end_sector", key->low);
+	bcfmt_row_u64(out, "sectors", bcfmt_key_sectors(key));
+	bcfmt_row_bool(out, "dirty", bcfmt_key_is_dirty(key));
+	if (bcfmt_key_ptr_count(key))
+		bcfmt_row_ptr(out, geo, key->ptr);
+}
+
 void bcfmt_row_end(struct bcfmt_out *out)
 {
 	if (bcfmt_out_is_json(out)) {

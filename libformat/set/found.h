@@ -39,6 +39,7 @@ struct found {
 	struct vec nodes; /* struct found_node by place */
 	struct vec prios; /* struct found_prio by place */
 	uint8_t *kinds;	  /* enum found_kind, one a bucket */
+	bool is_partial;  /* not all could be read */
 };
 
 /* Searches the cache; fills set->found unless it is there. E_NOMEM, E_CANCELLED. */

@@ -77,6 +77,7 @@ static bcfmt_err take_node(struct search *search, uint64_t ptr)
 
 	if (err)
 		return err;
+	search->found->is_partial |= search->reader.bad.sectors > 0;
 	slot = vec_push(&search->found->nodes, sizeof(*slot));
 	if (!slot)
 		return BCFMT_E_NOMEM;
@@ -101,6 +102,16 @@ static bcfmt_err take_prio(struct search *search, const struct scan_found *item)
 				     .next_bucket = prio.next_bucket,
 				     .meta_bytes = item->bytes };
 	search->found->kinds[search->bucket] = FOUND_PRIO;
+	return BCFMT_OK;
+}
+
+static bcfmt_err on_bad(void *arg, uint64_t first_sector, uint64_t sectors)
+{
+	struct search *search = arg;
+
+	(void)first_sector;
+	(void)sectors;
+	search->found->is_partial = true;
 	return BCFMT_OK;
 }
 
@@ -190,8 +201,8 @@ bcfmt_err found_scan(struct bcfmt_set *set)
 				  (unsigned long long)set->geo.nbuckets);
 	}
 	err = scan_new(set->ctx, set->cache.dev, &set->geo,
-		       bucket_bytes > WHOLE_BUCKET_BYTES ? HEAD_BYTES : SCAN_WINDOW_BYTES, NULL,
-		       NULL, &search.scan);
+		       bucket_bytes > WHOLE_BUCKET_BYTES ? HEAD_BYTES : SCAN_WINDOW_BYTES, on_bad,
+		       &search, &search.scan);
 	if (!err)
 		err = search_all(&search);
 	scan_free(search.scan);

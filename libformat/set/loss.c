@@ -205,16 +205,22 @@ static bcfmt_err doubt_outside(struct bcfmt_losses *losses, const struct bcfmt_n
 	return err;
 }
 
-/* What of the leaf's range nothing proves. */
-static bcfmt_err doubt_leaf(struct bcfmt_losses *losses, const struct bcfmt_node_view *view)
+enum bcfmt_loss leaf_doubts_why(const struct bcfmt_node_view *view)
 {
 	bool is_ordered = !view->ref->sectors || view->ref->is_found || view->node->fault ||
 			  view->bad.sectors || view->is_overrun || view->lost_sectors;
+
+	return is_ordered ? BCFMT_LOSS_NODE : BCFMT_LOSS_ORDER;
+}
+
+/* What of the leaf's range nothing proves. */
+static bcfmt_err doubt_leaf(struct bcfmt_losses *losses, const struct bcfmt_node_view *view)
+{
 	bcfmt_err err = view->ref->is_found ? BCFMT_OK : doubt_outside(losses, view);
 
 	for (size_t i = 0; !err && i < view->n_doubts; i++)
-		err = add(losses, losses->leaves, is_ordered ? BCFMT_LOSS_NODE : BCFMT_LOSS_ORDER,
-			  view->doubts[i].lo, view->doubts[i].hi);
+		err = add(losses, losses->leaves, leaf_doubts_why(view), view->doubts[i].lo,
+			  view->doubts[i].hi);
 	return err;
 }
 

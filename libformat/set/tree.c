@@ -330,8 +330,7 @@ bcfmt_err bcfmt_tree_settle(struct bcfmt_tree *tree)
 	return err;
 }
 
-/* First leaf whose range ends after lo. */
-static size_t first_leaf(const struct bcfmt_tree *tree, struct bcfmt_pos lo)
+size_t tree_first_leaf(const struct bcfmt_tree *tree, struct bcfmt_pos lo)
 {
 	size_t low = 0, high = tree->leaves.n;
 
@@ -349,7 +348,7 @@ static size_t first_leaf(const struct bcfmt_tree *tree, struct bcfmt_pos lo)
 bcfmt_err bcfmt_tree_range(struct bcfmt_tree *tree, struct bcfmt_pos lo, struct bcfmt_pos hi,
 			   const struct bcfmt_tree_visitor *visitor)
 {
-	size_t first = first_leaf(tree, lo), ahead = first, depth = nodes_ahead(&tree->set->geo);
+	size_t first = tree_first_leaf(tree, lo), ahead = first, depth = nodes_ahead(&tree->set->geo);
 	struct worker worker;
 	bool gen_rose = false;
 	bcfmt_err err = BCFMT_OK;

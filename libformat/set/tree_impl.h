@@ -5,6 +5,8 @@
 
 #include <pthread.h>
 
+#include <bcfmt/loss.h>
+
 #include "set/set_impl.h"
 
 struct bcfmt_tree {
@@ -80,6 +82,11 @@ bool leaf_lacks_keys(const struct worker *worker);
  */
 bcfmt_err leaf_find_doubts(struct bcfmt_tree *tree, struct worker *worker,
 			   struct bcfmt_node_view *view);
+
+/* First leaf whose range ends after lo; the number of leaves when there is none. */
+size_t tree_first_leaf(const struct bcfmt_tree *tree, struct bcfmt_pos lo);
+/* Why what a leaf cannot prove is doubtful: BCFMT_LOSS_NODE or BCFMT_LOSS_ORDER. */
+enum bcfmt_loss leaf_doubts_why(const struct bcfmt_node_view *view);
 
 /* Notes that the interior nodes do not tell all of (lo, hi]. */
 bcfmt_err tree_add_region(struct bcfmt_tree *tree, struct bcfmt_pos lo, struct bcfmt_pos hi);

@@ -4,6 +4,7 @@
  * again. The first two bytes choose the row.
  */
 #include <ctype.h>
+#include <stdio.h>
 
 #include <bcfmt/problem.h>
 
@@ -71,6 +72,40 @@ static const struct bcfmt_kernel_line *find(const char *line)
 	return found;
 }
 
+/* What stands before a place and in place of its words does not matter to what it is. */
+static void check_place(const char *text, const uint8_t *input, size_t input_bytes)
+{
+	struct bcfmt_kernel_place place;
+	char line[BCFMT_KEY_TEXT_BYTES + 64], key_text[BCFMT_KEY_TEXT_BYTES];
+	struct bcfmt_key key, again;
+	uint64_t words[3] = { 0 };
+	size_t n = input_bytes < sizeof(words) ? input_bytes : sizeof(words);
+
+	bcfmt_kernel_line_place(text, &place);
+	assert(place.kind <= BCFMT_PLACE_SECTOR);
+	assert(memchr(place.device, 0, sizeof(place.device)));
+	assert(!place.has_key || bcfmt_key_inode(&place.key) <= BCFMT_KEY_MAX_INODE);
+	memcpy(words, input, n);
+	snprintf(line, sizeof(line), "bcache: x() bad magic at bucket %llu, block %u, 7 keys",
+		 (unsigned long long)words[0], (unsigned int)words[1]);
+	bcfmt_kernel_line_place(line, &place);
+	assert(place.kind == BCFMT_PLACE_NODE && place.bucket == words[0] &&
+	       place.block == (unsigned int)words[1]);
+	key = bcfmt_key_make((uint32_t)words[0], words[1], (uint32_t)(words[0] >> 32),
+			     words[0] >> 60 & 1, words[0] >> 61 & 1, words[2]);
+	bcfmt_key_text(key_text, &key);
+	assert(bcfmt_key_parse(key_text, &again));
+	snprintf(line, sizeof(line), "spotted extent %s: ", key_text);
+	bcfmt_kernel_line_place(line, &place);
+	assert(place.kind == BCFMT_PLACE_EXTENT && place.key.high == again.high &&
+	       place.key.low == again.low && place.key.ptr == again.ptr);
+	assert(again.high == key.high && again.low == key.low);
+	/* Of a placeholder the rest of the word is not in the text. */
+	if (bcfmt_key_has_data(&key))
+		assert(bcfmt_ptr_sector(again.ptr) == bcfmt_ptr_sector(key.ptr) &&
+		       bcfmt_ptr_gen(again.ptr) == bcfmt_ptr_gen(key.ptr));
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *input, size_t input_bytes)
 {
 	const struct bcfmt_kernel_line *table, *row, *found;
@@ -83,6 +118,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *input, size_t input_bytes)
 	text = (char *)exact_copy(input + HEAD_BYTES, input_bytes - HEAD_BYTES,
 				  input_bytes - HEAD_BYTES + 1);
 	find(text);
+	check_place(text, input + HEAD_BYTES, input_bytes - HEAD_BYTES);
 
 	table = bcfmt_kernel_line_table(&n);
 	row = &table[load_le16(input) % n];

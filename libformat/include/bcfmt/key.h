@@ -171,6 +171,12 @@ BCFMT_API size_t bcfmt_key_text_raw(char out[BCFMT_KEY_TEXT_BYTES], const uint8_
 /* The same for a decoded key (at most one pointer). */
 BCFMT_API size_t bcfmt_key_text(char out[BCFMT_KEY_TEXT_BYTES], const struct bcfmt_key *key);
 
+/*
+ * Reads such a text, or only its range ("0:16 len 8"), and returns what stands behind it; NULL when
+ * it does not begin with one. Of several pointers the first is kept, what was cut off is not there.
+ */
+BCFMT_API const char *bcfmt_key_parse(const char *text, struct bcfmt_key *out);
+
 /* Decodes the key at raw; false when raw_words are fewer than the key takes. */
 BCFMT_API bool bcfmt_key_decode(const uint8_t *raw, size_t raw_words, struct bcfmt_key *out);
 /* Writes 2 words, or 3 when ptr_count is 1; returns the words written. ptr_count must be 0 or 1. */

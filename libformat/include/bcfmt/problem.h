@@ -5,6 +5,7 @@
 
 #include <bcfmt/base.h>
 #include <bcfmt/ctx.h>
+#include <bcfmt/key.h>
 
 BCFMT_BEGIN_DECLS
 
@@ -102,6 +103,37 @@ struct bcfmt_kernel_line {
 BCFMT_API const struct bcfmt_kernel_line *bcfmt_kernel_line_table(size_t *n);
 /* The row that a line of dmesg (prefix, numbers and all) matches best; NULL when none does. */
 BCFMT_API const struct bcfmt_kernel_line *bcfmt_kernel_line_find(const char *dmesg_line);
+
+/* What on the devices a line of a kernel speaks of. */
+enum bcfmt_place_kind {
+	BCFMT_PLACE_NONE,    /* nothing, or the line does not say what */
+	BCFMT_PLACE_SUPER,   /* superblocks */
+	BCFMT_PLACE_JOURNAL, /* ring_index, sector in it; first_seq to last_seq; or all of it */
+	BCFMT_PLACE_PRIOS,
+	BCFMT_PLACE_UUIDS,
+	BCFMT_PLACE_ROOT,
+	BCFMT_PLACE_NODE,    /* bucket, block */
+	BCFMT_PLACE_CHILD,   /* key: a pointer to a node */
+	BCFMT_PLACE_EXTENT,  /* key; bucket where the line names it */
+	BCFMT_PLACE_SECTOR,  /* sector of the device that is called so */
+};
+#define BCFMT_PLACE_DEVICE_BYTES 64u
+struct bcfmt_kernel_place {
+	enum bcfmt_place_kind kind;
+	struct bcfmt_key key; /* its generation too; with has_key */
+	bool has_key;
+	/* BCFMT_NO_NUMBER where the line does not have them. */
+	uint64_t bucket;
+	uint64_t block;
+	uint64_t ring_index;  /* of the journal */
+	uint64_t first_seq;
+	uint64_t last_seq;
+	uint64_t sector;
+	char device[BCFMT_PLACE_DEVICE_BYTES]; /* "" when unknown */
+};
+BCFMT_API const char *bcfmt_place_kind_name(enum bcfmt_place_kind kind); /* "node" */
+/* What the line speaks of, from its own numbers; all kinds are possible for any text. */
+BCFMT_API void bcfmt_kernel_line_place(const char *dmesg_line, struct bcfmt_kernel_place *out);
 
 #define BCFMT_FINDING_ARGS 6u
 #define BCFMT_FINDING_TEXT_BYTES 200u

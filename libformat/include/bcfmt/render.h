@@ -5,6 +5,7 @@
 
 #include <bcfmt/base.h>
 #include <bcfmt/check.h>
+#include <bcfmt/history.h>
 #include <bcfmt/make.h>
 #include <bcfmt/node.h>
 #include <bcfmt/problem.h>
@@ -51,6 +52,12 @@ BCFMT_API void bcfmt_row_bool(struct bcfmt_out *out, const char *key, bool value
 BCFMT_API void bcfmt_row_text(struct bcfmt_out *out, const char *key, const char *value);
 BCFMT_API void bcfmt_row_uuid(struct bcfmt_out *out, const char *key,
 			      const uint8_t uuid[BCFMT_UUID_BYTES]);
+/* Fields of a pointer word: dev, cache_sector, bucket, gen; or placeholder. */
+BCFMT_API void bcfmt_row_ptr(struct bcfmt_out *out, const struct bcfmt_geometry *geo,
+			     uint64_t ptr);
+/* Fields of a key: inode, start_sector, end_sector, sectors, dirty, and of its first pointer. */
+BCFMT_API void bcfmt_row_key(struct bcfmt_out *out, const struct bcfmt_geometry *geo,
+			     const struct bcfmt_key *key);
 /* Ends the row: JSON prints the object; text prints "kind key=value key=value". */
 BCFMT_API void bcfmt_row_end(struct bcfmt_out *out);
 
@@ -78,6 +85,14 @@ BCFMT_API void bcfmt_render_explain_line(struct bcfmt_out *out,
 /* A node in the form of the kernel's bch_dump_bset(), "Key skipped backwards" included (4.10). */
 BCFMT_API void bcfmt_render_node_dump(struct bcfmt_out *out, const struct bcfmt_set *set,
 				      const struct bcfmt_node_view *view);
+#define BCFMT_PLACE_TEXT_BYTES 96u
+/* What became of the place that a key points to: "valid: bucket 7 has this gen". Returns out. */
+BCFMT_API const char *bcfmt_place_text(const struct bcfmt_set *set, const struct bcfmt_key *key,
+				       unsigned int stale, char out[BCFMT_PLACE_TEXT_BYTES]);
+/* A key of the past: where it was met, itself, when it was written, what became of its place. */
+BCFMT_API void bcfmt_render_past(struct bcfmt_out *out, const struct bcfmt_set *set,
+				 const struct bcfmt_past *past);
+
 /*
  * Formatting. The summary is, a device after the other, the lines that make-bcache of bcache-tools
  * prints, or super objects.

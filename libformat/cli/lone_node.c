@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Reading one node by itself, whether a pointer leads to it or not. */
-#include "node.h"
+#include "cli/lone_node.h"
 
 #include <stdlib.h>
 #include <string.h>

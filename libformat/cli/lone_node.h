@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Reading one node by itself, whether a pointer leads to it or not. */
-#ifndef NODE_H
-#define NODE_H
+#ifndef CLI_LONE_NODE_H
+#define CLI_LONE_NODE_H
 
 #include <bcfmt/tree.h>
 
