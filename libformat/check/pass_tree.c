@@ -193,8 +193,6 @@ bcfmt_err pass_tree(struct check *ck)
 		return check_root_only(ck);
 	err = bcfmt_losses_new(ck->ctx, &ck->verdict->losses);
 	if (!err)
-		err = bcfmt_losses_journal(ck->verdict->losses, ck->set);
-	if (!err)
 		err = bcfmt_tree_open(ck->set, &visitor, &ck->tree);
 	if (!err)
 		err = bcfmt_losses_tree(ck->verdict->losses, ck->tree);

@@ -132,7 +132,7 @@ bcfmt_err leaf_find_lost(struct bcfmt_tree *tree, struct worker *worker,
 	bool is_proved = false;
 	bcfmt_err err = leaf_resolve(&worker->journal, &set->geo, view->ref, &nothing,
 				     worker->replay.items, worker->replay.n,
-				     set->newest.last_seq);
+				     set->window_seq);
 
 	if (err)
 		return err;

@@ -68,7 +68,7 @@ static bcfmt_err add_entry(struct bcfmt_set *set, struct replay *replay,
 		err = runs_add(replay->runs, &record, 1);
 	}
 	is_garbled |= it.is_overrun;
-	replay->is_garbled |= is_garbled && jset->seq >= set->newest.last_seq;
+	replay->is_garbled |= is_garbled && jset->seq >= set->window_seq;
 	return err;
 }
 
@@ -134,7 +134,7 @@ static bcfmt_err add_entries(struct bcfmt_set *set, struct replay *replay, size_
 
 static size_t begin_of(const struct bcfmt_set *set, bool with_history)
 {
-	size_t window = window_begin(&set->journal, set->newest_index, set->newest.last_seq);
+	size_t window = window_begin(&set->journal, set->newest_index, set->window_seq);
 	size_t history = history_begin(&set->journal, set->newest_index);
 
 	return with_history && history < window ? history : window;
@@ -300,4 +300,31 @@ sorted:
 	if (!err && out->n > 1)
 		qsort(out->items, out->n, sizeof(struct bcfmt_replay_key), journal_order_cmp);
 	return err;
+}
+
+bcfmt_err replay_each_silent(struct replay *replay, uint64_t from_seq, replay_silent_fn fn,
+			     void *arg)
+{
+	struct bcfmt_replay_key batch[SLICE_BATCH];
+	struct bcfmt_pos at = { 0, 0 };
+	bcfmt_err err = BCFMT_OK;
+
+	for (uint64_t index = 0; !err && index < replay->n;) {
+		size_t n = (size_t)min_u64(SLICE_BATCH, replay->n - index);
+
+		err = runs_get(replay->runs, index, batch, n);
+		for (size_t i = 0; !err && i < n; i++) {
+			struct bcfmt_pos start = bcfmt_key_start(&batch[i].key);
+			struct bcfmt_pos end = bcfmt_key_end(&batch[i].key);
+
+			if (batch[i].seq < from_seq)
+				continue;
+			if (bcfmt_pos_cmp(at, start) < 0)
+				err = fn(arg, at, start);
+			if (bcfmt_pos_cmp(at, end) < 0)
+				at = end;
+		}
+		index += n;
+	}
+	return err || bcfmt_pos_cmp(at, bcfmt_pos_max()) >= 0 ? err : fn(arg, at, bcfmt_pos_max());
 }

@@ -95,6 +95,11 @@ struct bcfmt_set {
 	bool has_newest;       /* the entry that this set is read by */
 	size_t newest_index;
 	struct bcfmt_jset newest; /* header only, keys NULL */
+	/*
+	 * First entry to replay: newest.last_seq, or where that cannot be what entries before it
+	 * prove. Above newest.seq when nothing is known.
+	 */
+	uint64_t window_seq;
 
 	struct bcfmt_prio_link *prio_links;
 	size_t n_prio_links;
