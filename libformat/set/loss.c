@@ -160,11 +160,11 @@ static struct bcfmt_pos child_begin(const struct bcfmt_tree *tree, struct bcfmt_
 static uint64_t after_last_gap(const struct bcfmt_set *set)
 {
 	const struct bcfmt_journal *journal = &set->journal;
-	uint64_t expected = set->window_seq, after = 0;
+	uint64_t expected = set->window_seq, gap_end = 0;
 
 	/* A window that begins behind the newest entry cannot be: where it began is not known. */
 	if (expected > set->newest.seq)
-		return set->newest.seq;
+		gap_end = set->newest.seq;
 	for (size_t i = 0; i < journal->n_entries; i++) {
 		uint64_t seq = journal->entries[i].seq;
 
@@ -173,10 +173,11 @@ static uint64_t after_last_gap(const struct bcfmt_set *set)
 		if (seq > set->newest.seq)
 			break;
 		if (seq > expected)
-			after = seq;
+			gap_end = seq;
 		expected = seq + 1;
 	}
-	return after;
+	/* Of two histories, what is behind a gap need not be the newer. */
+	return gap_end && set->histories.is_found ? set->newest.seq + 1 : gap_end;
 }
 
 static bcfmt_err doubt_silent(void *arg, struct bcfmt_pos lo, struct bcfmt_pos hi)
