@@ -180,7 +180,7 @@ static uint64_t after_last_gap(const struct bcfmt_set *set)
 	return gap_end && set->histories.is_found ? set->newest.seq + 1 : gap_end;
 }
 
-static bcfmt_err doubt_silent(void *arg, struct bcfmt_pos lo, struct bcfmt_pos hi)
+static bcfmt_err doubt_journal(void *arg, struct bcfmt_pos lo, struct bcfmt_pos hi)
 {
 	struct bcfmt_losses *losses = arg;
 
@@ -195,11 +195,12 @@ static bcfmt_err doubt_gaps(struct bcfmt_losses *losses, const struct bcfmt_tree
 {
 	uint64_t after = tree->set->has_newest ? after_last_gap(tree->set) : 0;
 
-	return after ? replay_each_silent(tree->replay, after, doubt_silent, losses) : BCFMT_OK;
+	return after ? replay_each_silent(tree->replay, after, doubt_journal, losses) : BCFMT_OK;
 }
 
 bcfmt_err bcfmt_losses_tree(struct bcfmt_losses *losses, const struct bcfmt_tree *tree)
 {
+	const struct vec *doubts = replay_doubts(tree->replay);
 	bcfmt_err err = BCFMT_OK;
 
 	for (size_t i = 0; !err && i < losses->children.n; i++) {
@@ -215,6 +216,11 @@ bcfmt_err bcfmt_losses_tree(struct bcfmt_losses *losses, const struct bcfmt_tree
 	losses->children.n = 0;
 	if (!err)
 		err = doubt_gaps(losses, tree);
+	for (size_t i = 0; !err && i < doubts->n; i++) {
+		const struct bcfmt_span *span = VEC_AT(doubts, const struct bcfmt_span, i);
+
+		err = doubt_journal(losses, span->lo, span->hi);
+	}
 	if (!err && replay_is_garbled(tree->replay))
 		err = add(losses, losses->lasting, BCFMT_LOSS_JOURNAL, (struct bcfmt_pos){ 0, 0 },
 			  bcfmt_pos_max());

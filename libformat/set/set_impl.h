@@ -153,6 +153,8 @@ bool replay_is_of_new_set(const struct replay *replay);
 bool replay_has_impossible(const struct replay *replay);
 /* In an entry to replay it is not known where keys begin: what it names may be anything. */
 bool replay_is_garbled(const struct replay *replay);
+/* Ranges (struct bcfmt_span) of keys that were taken although they say a wrong number of pointers. */
+const struct vec *replay_doubts(const struct replay *replay);
 /*
  * Calls fn for the ranges, in order, that no key of the entries from this number on touches: one
  * ends where the next key begins, and the last is the end of the key space.

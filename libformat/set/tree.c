@@ -50,9 +50,9 @@ bcfmt_err bcfmt_tree_open(struct bcfmt_set *set, const struct bcfmt_tree_visitor
 	if (!err && replay_has_history(set))
 		err = replay_load(set, true, &gen_rose, &tree->history);
 	if (!err && set->has_newest)
-		tree->is_whole_life =
-			set_has_whole_life(set) && replay_is_of_new_set(journal_of(tree)) &&
-			!replay_has_impossible(journal_of(tree));
+		tree->is_whole_life = set_has_whole_life(set) &&
+				      replay_is_of_new_set(journal_of(tree)) &&
+				      !replay_has_impossible(journal_of(tree));
 	if (!err)
 		err = interior_walk(tree, visitor ? visitor : &nobody);
 	if (!err && tree->regions.n && set->has_newest)
@@ -172,8 +172,7 @@ static bcfmt_err take_slice(struct bcfmt_tree *tree, struct worker *worker,
 	const struct bcfmt_replay_key *keys = worker->replay.items;
 
 	*n_old = 0;
-	while (!err && *n_old < worker->replay.n &&
-	       keys[*n_old].seq < tree->set->window_seq)
+	while (!err && *n_old < worker->replay.n && keys[*n_old].seq < tree->set->window_seq)
 		(*n_old)++;
 	return err;
 }
@@ -230,10 +229,9 @@ static bcfmt_err settle_leaf(struct bcfmt_tree *tree, struct worker *worker,
 		}
 	}
 	if (!err && view->uses_history)
-		view->has_all_history =
-			is_whole_life ||
-			(!tree->set->histories.is_found && replay_is_whole(journal_of(tree)) &&
-			 leaf_is_in_journal(&worker->leaf));
+		view->has_all_history = is_whole_life || (!tree->set->histories.is_found &&
+							  replay_is_whole(journal_of(tree)) &&
+							  leaf_is_in_journal(&worker->leaf));
 	if (!err && view->uses_history && is_whole_life)
 		drop_unwritten(&worker->leaf.extents);
 	return err || !view->uses_history ? err : leaf_find_doubts(tree, worker, view);

@@ -306,10 +306,9 @@ Test(leaf_history, with_the_whole_life_in_the_ring_nothing_else_was_written)
 	struct bcfmt_key keys[] = { set_kit_dirty(0, 16, 4, place_of(2)),
 				    set_kit_dirty(0, 500, 8, ptr_of(30)),
 				    set_kit_clean(0, 600, 8, ptr_of(31)) };
-	struct set_kit_jset first = { .ring_index = 1,
-				      .seq = 1,
-				      .root_ptr = ptr_of(0),
-				      .prio_bucket = nth(40) };
+	struct set_kit_jset first = {
+		.ring_index = 1, .seq = 1, .root_ptr = ptr_of(0), .prio_bucket = nth(40)
+	};
 	uint32_t block = set_kit_bset(&kit, ptr_of(0), 0, 77, keys, 3);
 
 	set_kit_bset(&kit, ptr_of(0), block, 77, keys, 1);

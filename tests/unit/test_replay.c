@@ -129,8 +129,12 @@ static uint64_t window_of(uint64_t eighth, uint64_t ninth, uint64_t tenth)
 	for (uint64_t seq = 1; seq <= 10; seq++) {
 		struct bcfmt_key key = key_at(seq * 100, 8);
 
-		put(seq, seq < 8 ? 1 : seq == 8 ? eighth : seq == 9 ? ninth : tenth, 1,
-		    (uint32_t)seq - 1, &key, 1);
+		put(seq,
+		    seq < 8    ? 1
+		    : seq == 8 ? eighth
+		    : seq == 9 ? ninth
+			       : tenth,
+		    1, (uint32_t)seq - 1, &key, 1);
 	}
 	load_with(false);
 	return kit.set->window_seq;
@@ -299,8 +303,7 @@ Test(replay, what_later_entries_do_not_name_is_told_in_order)
 	span = spans.items;
 	cr_expect(!span[0].lo.inode && !span[0].lo.sector && span[0].hi.sector == 100);
 	cr_expect(span[1].lo.sector == 168 && span[1].hi.sector == 300);
-	cr_expect(span[2].lo.sector == 310 &&
-		  !bcfmt_pos_cmp(span[2].hi, bcfmt_pos_max()));
+	cr_expect(span[2].lo.sector == 310 && !bcfmt_pos_cmp(span[2].hi, bcfmt_pos_max()));
 	spans.n = 0;
 	cr_assert_eq(replay_each_silent(replay, 3, note_span, &spans), BCFMT_OK);
 	cr_assert_eq(spans.n, 1);
