@@ -227,7 +227,7 @@ static bcfmt_err report_lost(struct leaf_check *lc, const struct bcfmt_node_view
 	__atomic_fetch_or(&set->buckets[bucket].use, BCFMT_USE_DAMAGED, __ATOMIC_RELAXED);
 	return CHECK_REPORT(lc->ck, NODE_LOST_KEYS, &where,
 			    BCFMT_U64("sectors", view->lost_sectors),
-			    BCFMT_U64("seq", set->newest.last_seq),
+			    BCFMT_U64("seq", set->window_seq),
 			    BCFMT_TEXT("text", check_pos_text(text, view->lost_at)));
 }
 

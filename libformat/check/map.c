@@ -168,18 +168,6 @@ static bcfmt_err mark_tables(struct build *b)
 	return mark_entries(b);
 }
 
-static bcfmt_err look_for_gap(struct build *b)
-{
-	struct bcfmt_losses *losses = NULL;
-	bcfmt_err err = bcfmt_losses_new(b->set->ctx, &losses);
-
-	if (!err)
-		err = bcfmt_losses_journal(losses, b->set);
-	b->map->has_journal_gap = !err && bcfmt_losses_has_any(losses);
-	bcfmt_losses_free(losses);
-	return err;
-}
-
 /* ---- nodes ---- */
 
 static bool is_bad_key(const struct build *b, const struct bcfmt_node_ref *ref,
@@ -525,8 +513,7 @@ static bcfmt_err build(struct build *b)
 	map->has_tree = set->has_newest;
 	map->is_partial = !map->has_tree;
 	err = map->has_tree ? walk(b) : BCFMT_OK;
-	if (!err && map->has_tree)
-		err = look_for_gap(b);
+	map->has_journal_gap = map->has_tree && bcfmt_set_after_gap(b->set);
 	if (!err)
 		err = mark_tables(b);
 	if (!err && b->is_out_of_memory)

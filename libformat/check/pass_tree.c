@@ -191,9 +191,7 @@ bcfmt_err pass_tree(struct check *ck)
 		return BCFMT_OK;
 	if (!check_walks_leaves(ck))
 		return check_root_only(ck);
-	err = bcfmt_losses_journal(ck->verdict->losses, ck->set);
-	if (!err)
-		err = bcfmt_tree_open(ck->set, &visitor, &ck->tree);
+	err = bcfmt_tree_open(ck->set, &visitor, &ck->tree);
 	if (!err)
 		err = bcfmt_losses_tree(ck->verdict->losses, ck->tree);
 	if (!err)

@@ -46,9 +46,9 @@ static enum harm harm_of(const struct bcfmt_repair_run *repair, const struct pla
 	for (size_t i = 0; i < journal->n_entries; i++) {
 		const struct bcfmt_journal_entry *entry = &journal->entries[i];
 		uint32_t end = entry->sector + entry->blocks * set->geo.block_sectors;
-		enum harm one = entry->seq < set->newest.last_seq ? HARM_OLD
-				: entry->seq > set->newest.seq	  ? HARM_FOREIGN
-								  : HARM_NEEDED;
+		enum harm one = entry->seq < set->window_seq   ? HARM_OLD
+				: entry->seq > set->newest.seq ? HARM_FOREIGN
+							       : HARM_NEEDED;
 
 		if (entry->ring_index != place->ring_index ||
 		    entry->sector >= place->sector + sectors || end <= place->sector)

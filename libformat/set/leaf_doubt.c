@@ -92,8 +92,7 @@ static bcfmt_err ask_leaf(struct bcfmt_tree *tree, struct worker *worker,
 		err = replay_slice(replay, ref->lo, ref->hi, &worker->replay);
 	if (!err)
 		err = leaf_resolve(&worker->leaf, &tree->set->geo, ref, view.node,
-				   worker->replay.items, worker->replay.n,
-				   tree->set->newest.last_seq);
+				   worker->replay.items, worker->replay.n, tree->set->window_seq);
 	*knows = !err && leaf_is_in_journal(&worker->leaf);
 	return err;
 }
@@ -133,8 +132,9 @@ static bcfmt_err is_all_known(struct bcfmt_tree *tree, const struct bcfmt_node_v
 	bcfmt_err err;
 
 	*is_known = view->has_all_history && has_gens(tree->set);
-	if (!*is_known || (view->ref->sectors && !view->ref->is_found && !view->node->fault &&
-			   !view->bad.sectors && !view->is_overrun))
+	if (!*is_known || tree->is_whole_life ||
+	    (view->ref->sectors && !view->ref->is_found && !view->node->fault &&
+	     !view->bad.sectors && !view->is_overrun))
 		return BCFMT_OK;
 	*is_known = state == KNOWS_ALL_YES;
 	if (state != KNOWS_ALL_UNKNOWN)

@@ -142,8 +142,7 @@ bcfmt_err leaf_find_lost(struct bcfmt_tree *tree, struct worker *worker,
 	const struct bcfmt_extent *extent;
 	bool is_proved = false;
 	bcfmt_err err = leaf_resolve(&worker->journal, &set->geo, view->ref, &nothing,
-				     worker->replay.items, worker->replay.n,
-				     set->newest.last_seq);
+				     worker->replay.items, worker->replay.n, set->window_seq);
 
 	if (err)
 		return err;

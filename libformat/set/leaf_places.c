@@ -153,28 +153,53 @@ size_t leaf_find_clean(const struct leaf_scratch *scratch, const struct leaf_pie
 	return low;
 }
 
+/* How far the pieces of one mapping lead, in the order of mapping_start_cmp(). */
+struct coverage {
+	uint64_t journaled_end; /* pieces of the journal, without a hole since the last one */
+	uint64_t wanted_end;	/* dirty pieces of the tree */
+};
+
+/* Takes the next piece; false when a dirty sector of the tree is known not to be the journal's. */
+static bool cover(struct coverage *coverage, const struct leaf_piece *piece)
+{
+	bool is_behind = piece->start_sector > coverage->journaled_end;
+
+	if (is_of_journal(piece)) {
+		if (is_behind && coverage->wanted_end > coverage->journaled_end)
+			return false;
+		if (piece->end_sector > coverage->journaled_end)
+			coverage->journaled_end = piece->end_sector;
+		return true;
+	}
+	if (piece->start_sector >= coverage->journaled_end)
+		return false;
+	if (piece->end_sector > coverage->wanted_end)
+		coverage->wanted_end = piece->end_sector;
+	return true;
+}
+
 bool leaf_is_in_journal(struct leaf_scratch *scratch)
 {
 	struct leaf_piece *pieces = scratch->pieces.items;
-	const struct leaf_piece *journaled =
-		NULL; /* of those before, the one that reaches furthest */
+	const struct leaf_piece *last = NULL;
+	struct coverage coverage = { 0, 0 };
 
 	if (scratch->pieces.n > 1)
 		qsort(pieces, scratch->pieces.n, sizeof(*pieces), mapping_start_cmp);
 	for (size_t i = 0; i < scratch->pieces.n; i++) {
-		bool is_same = journaled && journaled->inode == pieces[i].inode &&
-			       leaf_mapping(journaled) == leaf_mapping(&pieces[i]);
-
 		if (!pieces[i].has_data || !pieces[i].is_dirty)
 			continue;
-		if (is_of_journal(&pieces[i])) {
-			if (!is_same || pieces[i].end_sector > journaled->end_sector)
-				journaled = &pieces[i];
-		} else if (!is_same || journaled->end_sector < pieces[i].end_sector) {
-			return false;
+		if (!last || last->inode != pieces[i].inode ||
+		    leaf_mapping(last) != leaf_mapping(&pieces[i])) {
+			if (coverage.wanted_end > coverage.journaled_end)
+				return false;
+			coverage = (struct coverage){ 0, 0 };
 		}
+		last = &pieces[i];
+		if (!cover(&coverage, last))
+			return false;
 	}
-	return true;
+	return coverage.wanted_end <= coverage.journaled_end;
 }
 
 void leaf_sort_places(struct leaf_scratch *scratch)

@@ -156,8 +156,27 @@ static struct bcfmt_pos child_begin(const struct bcfmt_tree *tree, struct bcfmt_
 					     : (struct bcfmt_pos){ 0, 0 };
 }
 
+static bcfmt_err doubt_journal(void *arg, struct bcfmt_pos lo, struct bcfmt_pos hi)
+{
+	struct bcfmt_losses *losses = arg;
+
+	return add(losses, losses->lasting, BCFMT_LOSS_JOURNAL, lo, hi);
+}
+
+/*
+ * An entry that is missing can have had keys of any range; but of what the entries behind it name
+ * these have the last word. kernel: bch_journal_replay().
+ */
+static bcfmt_err doubt_gaps(struct bcfmt_losses *losses, const struct bcfmt_tree *tree)
+{
+	uint64_t after = bcfmt_set_after_gap(tree->set);
+
+	return after ? replay_each_silent(tree->replay, after, doubt_journal, losses) : BCFMT_OK;
+}
+
 bcfmt_err bcfmt_losses_tree(struct bcfmt_losses *losses, const struct bcfmt_tree *tree)
 {
+	const struct vec *doubts = replay_doubts(tree->replay);
 	bcfmt_err err = BCFMT_OK;
 
 	for (size_t i = 0; !err && i < losses->children.n; i++) {
@@ -171,6 +190,13 @@ bcfmt_err bcfmt_losses_tree(struct bcfmt_losses *losses, const struct bcfmt_tree
 		err = add(losses, losses->lasting, BCFMT_LOSS_NODE, lo, hi);
 	}
 	losses->children.n = 0;
+	if (!err)
+		err = doubt_gaps(losses, tree);
+	for (size_t i = 0; !err && i < doubts->n; i++) {
+		const struct bcfmt_span *span = VEC_AT(doubts, const struct bcfmt_span, i);
+
+		err = doubt_journal(losses, span->lo, span->hi);
+	}
 	if (!err && replay_is_garbled(tree->replay))
 		err = add(losses, losses->lasting, BCFMT_LOSS_JOURNAL, (struct bcfmt_pos){ 0, 0 },
 			  bcfmt_pos_max());
@@ -250,29 +276,6 @@ bcfmt_err bcfmt_losses_forget_leaves(struct bcfmt_losses *losses)
 	runs_free(losses->leaves);
 	losses->leaves = NULL;
 	return new_runs(losses->ctx, &losses->leaves);
-}
-
-bcfmt_err bcfmt_losses_journal(struct bcfmt_losses *losses, const struct bcfmt_set *set)
-{
-	const struct bcfmt_journal *journal = &set->journal;
-	uint64_t expected = set->newest.last_seq;
-
-	if (!set->has_newest)
-		return BCFMT_OK;
-	for (size_t i = 0; i < journal->n_entries; i++) {
-		uint64_t seq = journal->entries[i].seq;
-
-		if (seq < expected)
-			continue;
-		if (seq > set->newest.seq || seq > expected)
-			break;
-		expected = seq + 1;
-	}
-	/* A window that begins behind the newest entry cannot be: where it began is not known. */
-	if (expected > set->newest.seq && set->newest.last_seq <= set->newest.seq)
-		return BCFMT_OK;
-	return add(losses, losses->lasting, BCFMT_LOSS_JOURNAL, (struct bcfmt_pos){ 0, 0 },
-		   bcfmt_pos_max());
 }
 
 bcfmt_err bcfmt_losses_finish(struct bcfmt_losses *losses)

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/checked.h"
+#include "codec/key_frame.h"
 #include "set/set_impl.h"
 
 #define SLICE_BATCH 256u
@@ -19,6 +20,7 @@ struct replay {
 	bool is_of_new_set;
 	bool has_impossible; /* keys were left out that should have been taken */
 	bool is_garbled; /* in an entry to replay it is not known where keys begin */
+	struct vec doubts; /* struct bcfmt_span */
 	bool gen_rose;
 };
 
@@ -43,32 +45,76 @@ static int journal_order_cmp(const void *a, const void *b)
 	return x->word < y->word ? -1 : x->word > y->word;
 }
 
+/* A key of an entry at this word of it. */
+static bcfmt_err add_key(struct bcfmt_set *set, struct replay *replay, const struct bcfmt_key *key,
+			 uint64_t seq, uint32_t word)
+{
+	struct bcfmt_replay_key record;
+
+	/* Size 0 and impossible keys change nothing; the journal pass reports them. */
+	if (bcfmt_key_fault_extent(&set->geo, key)) {
+		replay->has_impossible |= bcfmt_key_sectors(key) != 0;
+		return BCFMT_OK;
+	}
+	if (set_raise_gen_by_extent(set, key))
+		replay->gen_rose = true;
+	memset(&record, 0, sizeof(record));
+	record.key = *key;
+	record.seq = seq;
+	record.word = word;
+	return runs_add(replay->runs, &record, 1);
+}
+
+/* What a key covers whose pointers are not what it says. */
+static bcfmt_err doubt_key(struct replay *replay, const struct bcfmt_key *key)
+{
+	struct bcfmt_span *span;
+
+	if (bcfmt_key_start_sector(key) >= key->low)
+		return BCFMT_OK;
+	span = vec_push(&replay->doubts, sizeof(*span));
+	if (!span)
+		return BCFMT_E_NOMEM;
+	*span = (struct bcfmt_span){ bcfmt_key_start(key), bcfmt_key_end(key) };
+	return BCFMT_OK;
+}
+
+static bcfmt_err add_framed(struct bcfmt_set *set, struct replay *replay,
+			    const struct bcfmt_jset *jset, const struct key_frame *frame)
+{
+	uint32_t next = 0, word = 0;
+	struct bcfmt_key key;
+	bcfmt_err err = BCFMT_OK;
+
+	while (!err && key_frame_next(frame, jset->keys, &next, &key)) {
+		err = add_key(set, replay, &key, jset->seq, word);
+		if (!err && word == frame->odd_word)
+			err = doubt_key(replay, &key);
+		word = next;
+	}
+	return err;
+}
+
 static bcfmt_err add_entry(struct bcfmt_set *set, struct replay *replay,
 			   const struct bcfmt_jset *jset)
 {
 	struct bcfmt_key_iter it = bcfmt_key_iter_init(jset->keys, jset->keys_field);
-	struct bcfmt_replay_key record;
+	uint64_t ptrs_max = max_u64(1, set->cache.super.nr_in_set);
+	struct key_frame frame;
+	struct bcfmt_key key;
 	bcfmt_err err = BCFMT_OK;
 	bool is_garbled = false;
 
-	memset(&record, 0, sizeof(record));
-	while (!err && bcfmt_key_iter_next(&it, &record.key)) {
-		/* Size 0 and impossible keys change nothing; the journal pass reports them. */
-		if (bcfmt_key_fault_extent(&set->geo, &record.key)) {
-			replay->has_impossible |= bcfmt_key_sectors(&record.key) != 0;
-			continue;
-		}
-		/* No set of one member has such a key: its words are those of the keys behind it. */
-		is_garbled |= bcfmt_key_ptr_count(&record.key) >
-			      max_u64(1, set->cache.super.nr_in_set);
-		if (set_raise_gen_by_extent(set, &record.key))
-			replay->gen_rose = true;
-		record.seq = jset->seq;
-		record.word = it.word;
-		err = runs_add(replay->runs, &record, 1);
+	if (ptrs_max == 1 && key_frame_find(jset->keys, jset->keys_field, &frame))
+		return add_framed(set, replay, jset, &frame);
+	while (!err && bcfmt_key_iter_next(&it, &key)) {
+		/* No set has such a key: its words are those of the keys behind it. */
+		is_garbled |= bcfmt_key_ptr_count(&key) > ptrs_max;
+		err = add_key(set, replay, &key, jset->seq, it.word);
 	}
 	is_garbled |= it.is_overrun;
-	replay->is_garbled |= is_garbled && jset->seq >= set->newest.last_seq;
+	replay->is_garbled |= is_garbled && jset->seq >= set->window_seq;
+	replay->has_impossible |= is_garbled;
 	return err;
 }
 
@@ -134,7 +180,7 @@ static bcfmt_err add_entries(struct bcfmt_set *set, struct replay *replay, size_
 
 static size_t begin_of(const struct bcfmt_set *set, bool with_history)
 {
-	size_t window = window_begin(&set->journal, set->newest_index, set->newest.last_seq);
+	size_t window = window_begin(&set->journal, set->newest_index, set->window_seq);
 	size_t history = history_begin(&set->journal, set->newest_index);
 
 	return with_history && history < window ? history : window;
@@ -210,6 +256,7 @@ void replay_free(struct replay *replay)
 	if (!replay)
 		return;
 	runs_free(replay->runs);
+	vec_free(&replay->doubts);
 	free(replay);
 }
 
@@ -226,6 +273,11 @@ bool replay_is_of_new_set(const struct replay *replay)
 bool replay_has_impossible(const struct replay *replay)
 {
 	return replay->has_impossible;
+}
+
+const struct vec *replay_doubts(const struct replay *replay)
+{
+	return &replay->doubts;
 }
 
 bool replay_is_garbled(const struct replay *replay)
@@ -300,4 +352,31 @@ sorted:
 	if (!err && out->n > 1)
 		qsort(out->items, out->n, sizeof(struct bcfmt_replay_key), journal_order_cmp);
 	return err;
+}
+
+bcfmt_err replay_each_silent(struct replay *replay, uint64_t from_seq, replay_silent_fn fn,
+			     void *arg)
+{
+	struct bcfmt_replay_key batch[SLICE_BATCH];
+	struct bcfmt_pos at = { 0, 0 };
+	bcfmt_err err = BCFMT_OK;
+
+	for (uint64_t index = 0; !err && index < replay->n;) {
+		size_t n = (size_t)min_u64(SLICE_BATCH, replay->n - index);
+
+		err = runs_get(replay->runs, index, batch, n);
+		for (size_t i = 0; !err && i < n; i++) {
+			struct bcfmt_pos start = bcfmt_key_start(&batch[i].key);
+			struct bcfmt_pos end = bcfmt_key_end(&batch[i].key);
+
+			if (batch[i].seq < from_seq)
+				continue;
+			if (bcfmt_pos_cmp(at, start) < 0)
+				err = fn(arg, at, start);
+			if (bcfmt_pos_cmp(at, end) < 0)
+				at = end;
+		}
+		index += n;
+	}
+	return err || bcfmt_pos_cmp(at, bcfmt_pos_max()) >= 0 ? err : fn(arg, at, bcfmt_pos_max());
 }

@@ -130,6 +130,11 @@ bool leaf_has_place(const struct leaf_scratch *scratch, uint32_t inode, uint64_t
 bcfmt_err node_view_count(struct bcfmt_node_view *view, struct bcfmt_node *node,
 			  struct vec *ranges);
 
+/* Fills window_seq; needs has_newest. */
+void set_find_window(struct bcfmt_set *set);
+/* The ring holds every entry since the set was made, proved by the prio sets. Needs has_newest. */
+bool set_has_whole_life(const struct bcfmt_set *set);
+
 /* Keys of the journal by place. */
 struct replay;
 /*
@@ -153,6 +158,15 @@ bool replay_is_of_new_set(const struct replay *replay);
 bool replay_has_impossible(const struct replay *replay);
 /* In an entry to replay it is not known where keys begin: what it names may be anything. */
 bool replay_is_garbled(const struct replay *replay);
+/* Ranges (struct bcfmt_span) of keys that were taken although they say a wrong number of pointers. */
+const struct vec *replay_doubts(const struct replay *replay);
+/*
+ * Calls fn for the ranges, in order, that no key of the entries from this number on touches: one
+ * ends where the next key begins, and the last is the end of the key space.
+ */
+typedef bcfmt_err (*replay_silent_fn)(void *arg, struct bcfmt_pos lo, struct bcfmt_pos hi);
+bcfmt_err replay_each_silent(struct replay *replay, uint64_t from_seq, replay_silent_fn fn,
+			     void *arg);
 /* An own collection of keys: new, add, finish. */
 bcfmt_err replay_new(struct bcfmt_ctx *ctx, struct replay **out);
 bcfmt_err replay_add(struct replay *replay, const struct bcfmt_replay_key *key);

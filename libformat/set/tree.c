@@ -14,6 +14,11 @@ struct leaf_walk {
 	int gen_rose; /* atomic: after it had been judged by */
 };
 
+static struct replay *journal_of(const struct bcfmt_tree *tree)
+{
+	return tree->history ? tree->history : tree->replay;
+}
+
 bcfmt_err bcfmt_tree_open(struct bcfmt_set *set, const struct bcfmt_tree_visitor *visitor,
 			  struct bcfmt_tree **out)
 {
@@ -44,6 +49,10 @@ bcfmt_err bcfmt_tree_open(struct bcfmt_set *set, const struct bcfmt_tree_visitor
 	err = replay_load(set, false, &gen_rose, &tree->replay);
 	if (!err && replay_has_history(set))
 		err = replay_load(set, true, &gen_rose, &tree->history);
+	if (!err && set->has_newest)
+		tree->is_whole_life = set_has_whole_life(set) &&
+				      replay_is_of_new_set(journal_of(tree)) &&
+				      !replay_has_impossible(journal_of(tree));
 	if (!err)
 		err = interior_walk(tree, visitor ? visitor : &nobody);
 	if (!err && tree->regions.n && set->has_newest)
@@ -144,7 +153,7 @@ static bcfmt_err resolve(struct bcfmt_tree *tree, struct worker *worker,
 	if (!err)
 		err = leaf_resolve(&worker->leaf, &tree->set->geo, view->ref, view->node,
 				   keys ? keys + skip : NULL, worker->replay.n - skip,
-				   tree->set->newest.last_seq);
+				   tree->set->window_seq);
 	if (err)
 		return err;
 	if (view->ref->is_found)
@@ -159,13 +168,11 @@ static bcfmt_err resolve(struct bcfmt_tree *tree, struct worker *worker,
 static bcfmt_err take_slice(struct bcfmt_tree *tree, struct worker *worker,
 			    const struct bcfmt_node_ref *ref, size_t *n_old)
 {
-	struct replay *replay = tree->history ? tree->history : tree->replay;
-	bcfmt_err err = replay_slice(replay, ref->lo, ref->hi, &worker->replay);
+	bcfmt_err err = replay_slice(journal_of(tree), ref->lo, ref->hi, &worker->replay);
 	const struct bcfmt_replay_key *keys = worker->replay.items;
 
 	*n_old = 0;
-	while (!err && *n_old < worker->replay.n &&
-	       keys[*n_old].seq < tree->set->newest.last_seq)
+	while (!err && *n_old < worker->replay.n && keys[*n_old].seq < tree->set->window_seq)
 		(*n_old)++;
 	return err;
 }
@@ -182,11 +189,28 @@ static void count_replay(const struct worker *worker, size_t n_old, struct bcfmt
 	}
 }
 
+/*
+ * Where the journal knows every write, a dirty key of a damaged leaf that none of its keys lies over
+ * was never written: moving and cleaning only change keys that are there.
+ */
+static void drop_unwritten(struct vec *extents)
+{
+	struct bcfmt_extent *extent = extents->items;
+	size_t n = 0;
+
+	for (size_t i = 0; i < extents->n; i++)
+		if (!extent[i].is_dirty || extent[i].source == BCFMT_FROM_REPLAY ||
+		    extent[i].source == BCFMT_FROM_HISTORY)
+			extent[n++] = extent[i];
+	extents->n = n;
+}
+
 /* The final extents of a leaf into worker->leaf, and in *view what they rest on. */
 static bcfmt_err settle_leaf(struct bcfmt_tree *tree, struct worker *worker,
 			     struct bcfmt_node_view *view, size_t n_old)
 {
-	struct replay *replay = tree->history ? tree->history : tree->replay;
+	/* Of leaves that were found only what is newer was laid on. */
+	bool is_whole_life = tree->is_whole_life && !view->ref->is_proved;
 	bcfmt_err err;
 
 	view->uses_history = needs_history(view);
@@ -212,9 +236,11 @@ static bcfmt_err settle_leaf(struct bcfmt_tree *tree, struct worker *worker,
 			err = resolve(tree, worker, view, n_old);
 	}
 	if (!err && view->uses_history)
-		view->has_all_history = !tree->set->histories.is_found &&
-					replay_is_whole(replay) &&
-					leaf_is_in_journal(&worker->leaf);
+		view->has_all_history = is_whole_life || (!tree->set->histories.is_found &&
+							  replay_is_whole(journal_of(tree)) &&
+							  leaf_is_in_journal(&worker->leaf));
+	if (!err && view->uses_history && is_whole_life)
+		drop_unwritten(&worker->leaf.extents);
 	return err || !view->uses_history ? err : leaf_find_doubts(tree, worker, view);
 }
 

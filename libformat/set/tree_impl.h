@@ -23,6 +23,7 @@ struct bcfmt_tree {
 	struct vec regions; /* struct bcfmt_span: where the interior nodes do not tell all */
 	bool is_cut_off;    /* interior nodes point beyond the last bucket */
 	int knows_all;      /* atomic, enum: see leaf_doubt.c */
+	bool is_whole_life; /* the ring holds all that was ever written, by set_has_whole_life() */
 	uint64_t found_seq; /* leaves that were found hold the keys of older entries; 0: not proved */
 };
 

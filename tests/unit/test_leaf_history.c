@@ -279,3 +279,48 @@ Test(leaf_history, a_damaged_leaf_may_know_more_than_the_journal)
 		cr_expect_eq(seen.n_extent, n == 1 ? 6 : 7);
 	}
 }
+
+/* A kernel joins keys that go on at each other's place. */
+Test(leaf_history, a_key_of_the_leaf_may_be_several_of_the_journal)
+{
+	struct bcfmt_key joined = set_kit_dirty(0, 16, 16, place_of(2));
+	struct bcfmt_key longer = set_kit_dirty(0, 48, 16, place_of(6)); /* there is no entry 7 */
+	uint64_t root = ptr_of(0);
+
+	set_kit_tables(&kit);
+	write_journal(root, 1, 6);
+	for (uint32_t i = 0; i < 2; i++) {
+		uint32_t block = set_kit_bset(&kit, root, 0, 77, i ? &longer : &joined, 1);
+
+		set_kit_bset(&kit, root, block, 77, &joined, 1);
+		set_kit_spoil(&kit, nth(0), 512ull * block + 40);
+		open_again();
+		cr_expect_eq(seen.n_with_history, 1);
+		cr_expect_eq(seen.n_with_all_history, i == 0);
+	}
+}
+
+/* Nothing was written before entry 1: what no entry has was never there. */
+Test(leaf_history, with_the_whole_life_in_the_ring_nothing_else_was_written)
+{
+	struct bcfmt_key keys[] = { set_kit_dirty(0, 16, 4, place_of(2)),
+				    set_kit_dirty(0, 500, 8, ptr_of(30)),
+				    set_kit_clean(0, 600, 8, ptr_of(31)) };
+	struct set_kit_jset first = {
+		.ring_index = 1, .seq = 1, .root_ptr = ptr_of(0), .prio_bucket = nth(40)
+	};
+	uint32_t block = set_kit_bset(&kit, ptr_of(0), 0, 77, keys, 3);
+
+	set_kit_bset(&kit, ptr_of(0), block, 77, keys, 1);
+	set_kit_spoil(&kit, nth(0), 512ull * block + 40);
+	for (uint64_t prio_seq = 2; prio_seq < 4; prio_seq++) {
+		kit.prio_seq = prio_seq;
+		set_kit_tables(&kit);
+		write_journal(ptr_of(0), 1, 6);
+		set_kit_jset(&kit, &first);
+		open_again();
+		cr_expect_eq(seen.n_with_history, 1);
+		cr_expect_eq(seen.n_with_all_history, prio_seq == 2);
+		cr_expect_eq(seen.n_extent, prio_seq == 2 ? 6 : 7);
+	}
+}

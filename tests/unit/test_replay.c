@@ -109,10 +109,60 @@ Test(replay, history_ends_at_a_hole)
 	load_with(true);
 	cr_expect_eq(replay_count(replay), 6);
 	cr_expect_not(replay_is_whole(replay));
-	/* A hole inside the window does not make it shorter than the window. */
-	put(10, 2, 1, 9, NULL, 0);
+}
+
+Test(replay, a_hole_inside_the_window_does_not_make_it_shorter)
+{
+	for (uint64_t seq = 1; seq <= 10; seq++) {
+		struct bcfmt_key key = key_at(seq * 100, 8);
+
+		if (seq != 4)
+			put(seq, seq > 4 ? 2 : 1, 1, (uint32_t)seq - 1, &key, 1);
+	}
 	load_with(true);
-	cr_expect_eq(replay_count(replay), 7);
+	cr_expect_eq(replay_count(replay), 8);
+}
+
+/* Ten entries with these numbers in the three last; where the window then begins. */
+static uint64_t window_of(uint64_t eighth, uint64_t ninth, uint64_t tenth)
+{
+	for (uint64_t seq = 1; seq <= 10; seq++) {
+		struct bcfmt_key key = key_at(seq * 100, 8);
+
+		put(seq,
+		    seq < 8    ? 1
+		    : seq == 8 ? eighth
+		    : seq == 9 ? ninth
+			       : tenth,
+		    1, (uint32_t)seq - 1, &key, 1);
+	}
+	load_with(false);
+	return kit.set->window_seq;
+}
+
+Test(replay, a_window_begins_where_the_newest_entry_says)
+{
+	cr_expect_eq(window_of(3, 5, 6), 6);
+	cr_expect_eq(replay_count(replay), 5);
+	cr_expect_eq(window_of(3, 5, 3), 3);
+}
+
+Test(replay, where_a_window_begins_never_falls)
+{
+	/* Two agree that all before 3 was done with, one alone is no witness. */
+	cr_expect_eq(window_of(3, 5, 2), 3);
+	cr_expect_eq(replay_count(replay), 8);
+	cr_expect_eq(window_of(1, 9, 1), 1);
+	cr_expect_eq(replay_count(replay), 10);
+}
+
+Test(replay, a_window_that_cannot_be_is_that_of_the_entries_before)
+{
+	cr_expect_eq(window_of(3, 4, 11), 3);
+	cr_expect_eq(replay_count(replay), 8);
+	/* One that cannot be either tells nothing. */
+	cr_expect_eq(window_of(4, 10, 11), 1);
+	cr_expect_eq(replay_count(replay), 10);
 }
 
 Test(replay, a_window_longer_than_the_ring_is_what_the_ring_has)
@@ -225,6 +275,70 @@ Test(replay, the_longest_key_reaches_far)
 	cr_expect_eq(take(1, 65534, 1, 70000), 2);
 	cr_expect_eq(take(1, 65535, 1, 70000), 1);
 	cr_expect_eq(take(1, 65536, 1, 70000), 0);
+}
+
+static bcfmt_err note_span(void *arg, struct bcfmt_pos lo, struct bcfmt_pos hi)
+{
+	struct vec *spans = arg;
+	struct bcfmt_span *span = vec_push(spans, sizeof(*span));
+
+	cr_assert(span);
+	*span = (struct bcfmt_span){ lo, hi };
+	return BCFMT_OK;
+}
+
+Test(replay, what_later_entries_do_not_name_is_told_in_order)
+{
+	struct bcfmt_key first[] = { key_at(0, 10) };
+	struct bcfmt_key second[] = { key_at(300, 10), key_at(100, 60), key_at(120, 20),
+				      key_at(160, 8) };
+	struct vec spans = { 0 };
+	const struct bcfmt_span *span;
+
+	put(1, 1, 1, 0, first, 1);
+	put(2, 1, 1, 1, second, 4);
+	load_with(false);
+	cr_assert_eq(replay_each_silent(replay, 2, note_span, &spans), BCFMT_OK);
+	cr_assert_eq(spans.n, 3);
+	span = spans.items;
+	cr_expect(!span[0].lo.inode && !span[0].lo.sector && span[0].hi.sector == 100);
+	cr_expect(span[1].lo.sector == 168 && span[1].hi.sector == 300);
+	cr_expect(span[2].lo.sector == 310 && !bcfmt_pos_cmp(span[2].hi, bcfmt_pos_max()));
+	spans.n = 0;
+	cr_assert_eq(replay_each_silent(replay, 3, note_span, &spans), BCFMT_OK);
+	cr_assert_eq(spans.n, 1);
+	vec_free(&spans);
+}
+
+/* Entries 1 to 3: the prio sets are written anew before the second and the third. */
+static void live(uint64_t prio_seq, uint64_t first_seq)
+{
+	uint64_t buckets[] = { kit.free_bucket + 30, kit.free_bucket + 31, kit.prio_bucket };
+
+	kit.prio_seq = prio_seq;
+	set_kit_tables(&kit);
+	for (uint32_t i = 0; i < 3; i++) {
+		struct set_kit_jset jset = { .ring_index = 1,
+					     .sector = i,
+					     .seq = first_seq + i,
+					     .last_seq = first_seq,
+					     .root_ptr = set_kit_ptr(&kit, kit.free_bucket, 0),
+					     .prio_bucket = buckets[i] };
+
+		set_kit_jset(&kit, &jset);
+	}
+	cr_assert_eq(set_kit_open(&kit), BCFMT_OK);
+	cr_assert(kit.set->has_all_prios);
+}
+
+Test(replay, a_ring_with_as_many_prio_writes_as_there_were_is_whole)
+{
+	live(3, 1);
+	cr_expect(set_has_whole_life(kit.set));
+	live(4, 1);
+	cr_expect_not(set_has_whole_life(kit.set));
+	live(3, 2);
+	cr_expect_not(set_has_whole_life(kit.set));
 }
 
 /* Random keys against a plain search, over entries of many sizes. */

@@ -43,7 +43,8 @@ BCFMT_API bcfmt_err bcfmt_losses_add(struct bcfmt_losses *losses, enum bcfmt_los
 /*
  * What the callbacks of a walk say, see struct bcfmt_tree_visitor: a child that is one of two for
  * its range, or does not say what was freed, while the tree is opened; the place of these once it
- * is; then leaves. Of all other children that are not followed the leaves tell, see doubts in
+ * is, and where entries to replay are missing all of which those behind them do not tell; then
+ * leaves. Of all other children that are not followed the leaves tell, see doubts in
  * struct bcfmt_node_view.
  */
 BCFMT_API bcfmt_err bcfmt_losses_child(struct bcfmt_losses *losses,
@@ -55,8 +56,6 @@ BCFMT_API bcfmt_err bcfmt_losses_leaf(struct bcfmt_losses *losses, const struct 
 				      const struct bcfmt_extent *extents, size_t n_extents);
 /* Forgets what leaves said: they are walked once more. */
 BCFMT_API bcfmt_err bcfmt_losses_forget_leaves(struct bcfmt_losses *losses);
-/* The whole key space is doubtful where entries that have to be replayed are missing. */
-BCFMT_API bcfmt_err bcfmt_losses_journal(struct bcfmt_losses *losses, const struct bcfmt_set *set);
 
 /* Sorts what was added; no adding afterwards. */
 BCFMT_API bcfmt_err bcfmt_losses_finish(struct bcfmt_losses *losses);

@@ -100,6 +100,11 @@ struct bcfmt_set {
 	 * it says: versions only rise. newest.version is that of the other one then.
 	 */
 	uint64_t version_proof_seq;
+	/*
+	 * First entry to replay: newest.last_seq, or where that cannot be what entries before it
+	 * prove. Above newest.seq when nothing is known.
+	 */
+	uint64_t window_seq;
 
 	struct bcfmt_prio_link *prio_links;
 	size_t n_prio_links;
@@ -148,6 +153,11 @@ BCFMT_API const struct bcfmt_member *bcfmt_set_backing(const struct bcfmt_set *s
 /* Slot of the first live entry with this uuid; END when none. kernel: uuid_find(). */
 BCFMT_API bcfmt_err bcfmt_set_inode(const struct bcfmt_set *set,
 				    const uint8_t uuid[BCFMT_UUID_BYTES], uint32_t *inode);
+/*
+ * 0, or the number of the first entry behind the last gap among those to replay: what it and later
+ * ones do not name may have been in the missing ones. kernel: bch_journal_replay().
+ */
+BCFMT_API uint64_t bcfmt_set_after_gap(const struct bcfmt_set *set);
 /* Raises the bucket's gen to the pointer's, unless stale or of no use. kernel:
  * bch_initial_mark_key(). Thread-safe. */
 BCFMT_API void bcfmt_set_raise_gen(struct bcfmt_set *set, uint64_t ptr);

@@ -60,8 +60,9 @@ struct bcfmt_node_view {
 	 */
 	bool uses_history;
 	/*
-	 * They begin with entry 1, and every dirty key of the leaf is in one of them: the journal
-	 * knows every write.
+	 * They begin with entry 1, and every dirty key of the leaf is in one of them, or the prio
+	 * sets prove that nothing was written before it: the journal knows every write. Then what
+	 * none of them names is not among the extents.
 	 */
 	bool has_all_history;
 	/*
