@@ -187,8 +187,11 @@ bcfmt_err pass_tree(struct check *ck)
 					      .child = check_child, .gap = check_gap };
 	bcfmt_err err;
 
-	if (!ck->set->has_newest)
+	if (ck->params->level == BCFMT_LEVEL_QUICK && !ck->set->has_newest)
 		return BCFMT_OK;
+	err = bcfmt_set_search(ck->set);
+	if (err || !ck->set->has_tree)
+		return err;
 	if (ck->params->level == BCFMT_LEVEL_QUICK && ck->set->newest.btree_level)
 		return check_root_only(ck);
 	err = bcfmt_losses_new(ck->ctx, &ck->verdict->losses);
