@@ -141,8 +141,9 @@ static double now_seconds(void)
 
 bool check_walks_leaves(const struct check *ck)
 {
-	return ck->set->has_newest &&
-	       (ck->params->level != BCFMT_LEVEL_QUICK || !ck->set->newest.btree_level);
+	if (ck->params->level == BCFMT_LEVEL_QUICK)
+		return ck->set->has_newest && !ck->set->newest.btree_level;
+	return ck->set->has_tree;
 }
 
 static bcfmt_err check_prepare(struct check *ck)

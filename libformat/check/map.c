@@ -510,9 +510,11 @@ static bcfmt_err build(struct build *b)
 	map->places = malloc(map->n_places);
 	if (!map->places)
 		return BCFMT_E_NOMEM;
-	map->has_tree = set->has_newest;
+	err = bcfmt_set_search(set);
+	map->has_tree = set->has_tree;
 	map->is_partial = !map->has_tree;
-	err = map->has_tree ? walk(b) : BCFMT_OK;
+	if (!err && map->has_tree)
+		err = walk(b);
 	map->has_journal_gap = map->has_tree && bcfmt_set_after_gap(b->set);
 	if (!err)
 		err = mark_tables(b);

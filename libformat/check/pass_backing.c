@@ -108,7 +108,7 @@ static bcfmt_err check_attached(struct check *ck, const struct bcfmt_member *mem
 				   BCFMT_U64("backing", (uint64_t)member->super.block_sectors *
 								BCFMT_SECTOR_BYTES),
 				   BCFMT_U64("cache", bcfmt_block_bytes(&set->geo)));
-	if (err || set->uuids_state == BCFMT_UUIDS_ABSENT)
+	if (err || (set->uuids_state == BCFMT_UUIDS_ABSENT && !ck->tree))
 		return err;
 	if (bcfmt_set_inode(set, member->super.uuid, &inode) == BCFMT_OK)
 		return check_state(ck, member, where,
@@ -224,7 +224,7 @@ bcfmt_err pass_backing(struct check *ck)
 
 	for (size_t i = 0; !err && i < set->n_backing; i++)
 		err = check_backing(ck, i);
-	if (!set->has_newest)
+	if (!set->has_newest && !ck->tree)
 		return err;
 	if (!err)
 		err = check_inodes(ck);

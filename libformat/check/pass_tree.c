@@ -187,8 +187,16 @@ bcfmt_err pass_tree(struct check *ck)
 					      .child = check_child, .gap = check_gap };
 	bcfmt_err err;
 
-	if (!ck->set->has_newest)
+	if (ck->params->level == BCFMT_LEVEL_QUICK && !ck->set->has_newest)
 		return BCFMT_OK;
+	err = bcfmt_set_search(ck->set);
+	if (err)
+		return err;
+	if (!ck->set->has_tree) {
+		bcfmt_losses_free(ck->verdict->losses);
+		ck->verdict->losses = NULL;
+		return BCFMT_OK;
+	}
 	if (!check_walks_leaves(ck))
 		return check_root_only(ck);
 	err = bcfmt_tree_open(ck->set, &visitor, &ck->tree);

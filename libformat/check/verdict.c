@@ -227,7 +227,7 @@ bcfmt_err pass_verdict(struct check *ck)
 	bcfmt_err err;
 
 	/* Without all gens a stale extent can look valid, without the table owners are unknown. */
-	if (ck->set->has_newest &&
+	if (ck->set->has_tree &&
 	    (!(ck->set->has_all_prios || ck->set->has_older_prios) || ck->set->uuids_state != BCFMT_UUIDS_OK ||
 	     ck->set->has_unproved_uuids))
 		ck->is_doubtful = true;

@@ -55,8 +55,8 @@ static const char *no_rewrite(const struct bcfmt_repair_run *repair)
 		return "the cache device is not given";
 	if (!set->has_geometry)
 		return "nothing is known of the layout of the cache";
-	if (!set->has_newest)
-		return "the journal holds no entry to begin with";
+	if (!set->has_tree)
+		return "the journal has no entry, and nothing else of the set is found";
 	if (set->histories.is_found && !repair->params.incarnation_seq)
 		return "which of the two histories is the right one is not proved: name it with"
 		       " --incarnation";

@@ -107,7 +107,7 @@ bcfmt_err owners_find(struct bcfmt_ctx *ctx, struct bcfmt_dev *cache, struct bcf
 
 	*out = (struct owners){ .dev = dev };
 	err = bcfmt_set_open(ctx, &cache, 1, &params, &out->set);
-	if (!err && !out->set->has_newest)
+	if (!err && !out->set->has_tree)
 		return BCFMT_END;
 	if (!err)
 		err = bcfmt_tree_open(out->set, &nobody, &out->tree);

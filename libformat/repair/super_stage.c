@@ -268,7 +268,7 @@ const char *supers_why_left(const struct bcfmt_repair_run *repair,
 		if (finding->problem != problem || is_proposed(member))
 			continue;
 		if (!member || !member->proposal)
-			return "say with --cache or --backing what the device is";
+			return "name its role: give it as --cache DEVICE or as --backing DEVICE";
 		if (member->proposal->outcome == SUPER_SOUND)
 			return "nothing on the devices proves another value";
 		return member->proposal->why;

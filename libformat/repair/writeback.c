@@ -338,7 +338,7 @@ bcfmt_err bcfmt_writeback_run(struct bcfmt_set *set, const struct bcfmt_home_dev
 		return bcfmt_fail(set->ctx, BCFMT_E_ARG, "%s: has other inodes than before",
 				  bcfmt_dev_name(device->member->dev));
 	/* Without an entry to read by there is no tree, and no telling what is dirty. */
-	if (!set->has_newest || bcfmt_home_done_is_through(done))
+	if (!set->has_tree || bcfmt_home_done_is_through(done))
 		return BCFMT_OK;
 	err = home_copy_new(&copy_params, &wb.copy);
 	if (!err)

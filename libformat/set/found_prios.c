@@ -18,7 +18,8 @@ struct older {
 	struct bcfmt_set *set;
 	struct bcfmt_geometry geo; /* in the layout that is tried */
 	uint8_t *raw;
-	uint64_t *buckets; /* of the chain, in order */
+	uint64_t *buckets;  /* of the chain, in order */
+	uint8_t *is_led_to; /* one a bucket, all 0: for a search */
 	uint64_t n;
 };
 
@@ -99,6 +100,52 @@ static bool try_entries(struct older *older)
 	return false;
 }
 
+/* The chain of the sets with this number, whose first one no other of them leads to, is whole. */
+static bool has_chain_of(struct older *older, uint64_t seq)
+{
+	const struct found *found = older->set->found;
+	const struct found_prio *prio = found->prios.items;
+	uint8_t *is_led_to = older->is_led_to;
+	unsigned int tried = 0;
+	bool is_whole = false;
+
+	for (size_t i = 0; i < found->prios.n; i++)
+		if (prio[i].seq == seq && prio[i].next_bucket < older->geo.nbuckets)
+			is_led_to[prio[i].next_bucket] = 1;
+	for (size_t i = 0; i < found->prios.n && !is_whole && tried < CHAINS_MAX; i++) {
+		if (prio[i].seq != seq || is_led_to[prio[i].bucket])
+			continue;
+		tried++;
+		is_whole = has_chain(older, prio[i].bucket);
+	}
+	for (size_t i = 0; i < found->prios.n; i++)
+		if (prio[i].next_bucket < older->geo.nbuckets)
+			is_led_to[prio[i].next_bucket] = 0;
+	return is_whole;
+}
+
+/* Of all that a search found, the whole chain with the highest number. */
+static bool try_found(struct older *older)
+{
+	const struct found *found = older->set->found;
+	const struct found_prio *prio = found->prios.items;
+	uint64_t below = UINT64_MAX;
+	bool is_found = false;
+
+	for (unsigned int tried = 0; !is_found && tried < CHAINS_MAX; tried++) {
+		uint64_t best = 0;
+
+		for (size_t i = 0; i < found->prios.n; i++)
+			if (prio[i].seq < below && prio[i].seq > best)
+				best = prio[i].seq;
+		if (!best)
+			break;
+		below = best;
+		is_found = has_chain_of(older, best);
+	}
+	return is_found && take_chain(older);
+}
+
 bcfmt_err set_load_older_prios(struct bcfmt_set *set)
 {
 	static const uint32_t writer_page_bytes[] = { 0, 4096, 16384, 65536 };
@@ -118,10 +165,14 @@ bcfmt_err set_load_older_prios(struct bcfmt_set *set)
 		older.n = bcfmt_geometry_prio_buckets(&older.geo);
 		older.raw = malloc(older.geo.meta_bytes);
 		older.buckets = calloc(older.n, sizeof(*older.buckets));
-		if (older.raw && older.buckets)
-			set->has_older_prios = try_entries(&older);
+		if (!set->has_newest)
+			older.is_led_to = calloc(set->geo.nbuckets, 1);
+		if (older.raw && older.buckets && (set->has_newest || older.is_led_to))
+			set->has_older_prios =
+				set->has_newest ? try_entries(&older) : try_found(&older);
 		else
 			err = bcfmt_fail(set->ctx, BCFMT_E_NOMEM, "no memory for the prio sets");
+		free(older.is_led_to);
 		free(older.raw);
 		free(older.buckets);
 	}

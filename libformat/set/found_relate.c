@@ -238,11 +238,12 @@ static size_t same_prios_begin(const struct bcfmt_journal *journal, size_t begin
 bool found_proved_seq(const struct bcfmt_set *set, uint64_t *seq)
 {
 	const struct bcfmt_journal *journal = &set->journal;
-	size_t begin = replay_history_begin(set), at;
+	size_t begin, at;
 
 	if (!set->has_newest || !(set->has_all_prios || set->has_older_prios) ||
 	    set->cache.faults || set->histories.is_found)
 		return false;
+	begin = replay_history_begin(set);
 	at = same_prios_begin(journal, begin, set->prios_index);
 	/*
 	 * The gens were gathered before the first entry that names them was written, but after the

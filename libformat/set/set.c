@@ -183,8 +183,14 @@ static bcfmt_err cache_read(struct bcfmt_set *set, const struct bcfmt_set_params
 	prove_version(set);
 	if (err || !set->has_newest) {
 		set->uuids_state = BCFMT_UUIDS_ABSENT;
+		set->is_without_journal = !err && !set->journal.has_entries &&
+					  !set->journal.is_other_endian &&
+					  set->cache.super.flags & BCFMT_SUPER_FLAG_SYNC;
+		set->has_tree = set->is_without_journal;
+		set->newest.version = 1;
 		return err;
 	}
+	set->has_tree = true;
 	err = set_load_prios(set);
 	return err ? err : set_load_uuids(set);
 }

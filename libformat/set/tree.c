@@ -46,7 +46,9 @@ bcfmt_err bcfmt_tree_open(struct bcfmt_set *set, const struct bcfmt_tree_visitor
 		set->buckets[i].use &= (uint8_t)~(BCFMT_USE_NODE | USE_LIVE);
 		set->buckets[i].sectors = 0;
 	}
-	err = replay_load(set, false, &gen_rose, &tree->replay);
+	err = bcfmt_set_search(set);
+	if (!err)
+		err = replay_load(set, false, &gen_rose, &tree->replay);
 	if (!err && replay_has_history(set))
 		err = replay_load(set, true, &gen_rose, &tree->history);
 	if (!err && set->has_newest)
@@ -55,7 +57,7 @@ bcfmt_err bcfmt_tree_open(struct bcfmt_set *set, const struct bcfmt_tree_visitor
 				      !replay_has_impossible(journal_of(tree));
 	if (!err)
 		err = interior_walk(tree, visitor ? visitor : &nobody);
-	if (!err && tree->regions.n && set->has_newest)
+	if (!err && tree->regions.n && set->has_tree)
 		err = found_fill(tree);
 	if (!err && tree->leaves.n) {
 		tree->has_bad = calloc(tree->leaves.n, 1);

@@ -232,7 +232,10 @@ static uint64_t thing_bytes(const struct recipe_build *build, const struct recip
 	return min_u64((bytes + block - 1) / block * block, thing->room_bytes);
 }
 
-/* "bucket:N" and "DEVICE" with a place and a length behind, or "all:PATH", "tail:PATH". */
+/*
+ * "bucket:N" and "DEVICE" with a place and a length behind, or "ring" (all of the journal),
+ * "all:PATH", "tail:PATH".
+ */
 static bool find_range(struct inflicter *in, const struct step *step, struct wound *range)
 {
 	uint64_t bucket_bytes = (uint64_t)in->build->geo.bucket_sectors * BCFMT_SECTOR_BYTES;
@@ -264,6 +267,9 @@ static bool find_range(struct inflicter *in, const struct step *step, struct wou
 			return false;
 	} else if (!strncmp(word, "backing", 7)) {
 		range->device = 1 + (uint32_t)strtoul(word + 7, NULL, 10);
+	} else if (!strcmp(word, "ring")) {
+		bucket = in->build->geo.first_bucket;
+		len_bytes = bucket_bytes * in->build->geo.journal_buckets;
 	} else if (strcmp(word, "cache") != 0) {
 		return false;
 	}

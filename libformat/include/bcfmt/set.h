@@ -93,6 +93,12 @@ struct bcfmt_set {
 	struct bcfmt_journal_histories histories;
 	bool is_shallow;       /* entries older than its replay window are no history */
 	bool has_newest;       /* the entry that this set is read by */
+	/*
+	 * In use, and the journal has no entry: then tree, gens and uuid table are those that a search
+	 * of the cache finds, see bcfmt_set_search(). newest is empty.
+	 */
+	bool is_without_journal;
+	bool has_tree;         /* either of both, and the search has found anything */
 	size_t newest_index;
 	struct bcfmt_jset newest; /* header only, keys NULL */
 	/*
@@ -145,6 +151,13 @@ struct bcfmt_set_params {
 BCFMT_API bcfmt_err bcfmt_set_open(struct bcfmt_ctx *ctx, struct bcfmt_dev *const *devs,
 				   size_t n_devs, const struct bcfmt_set_params *params,
 				   struct bcfmt_set **out);
+/*
+ * Searches the whole cache of a set without journal (is_without_journal; else nothing is done) for
+ * its nodes, prio sets and uuid table. Where nothing has its magic number, has_tree is false
+ * afterwards: the set uuid is a wrong one, or all was wiped. bcfmt_tree_open() calls it, too.
+ * E_NOMEM, E_CANCELLED.
+ */
+BCFMT_API bcfmt_err bcfmt_set_search(struct bcfmt_set *set);
 BCFMT_API void bcfmt_set_free(struct bcfmt_set *set);
 
 /* The given backing device with this uuid, NULL when it was not given. */
