@@ -57,6 +57,7 @@ static bcfmt_err add_entry(struct scan *scan, const struct bcfmt_jset *jset, uin
 		.blocks = jset->blocks,
 		.ring_index = (uint16_t)scan->ring_index,
 		.level = (uint8_t)jset->btree_level,
+		.has_old_uuids = !jset->version,
 		.is_in_sequence = scan->is_in_sequence,
 	};
 	return BCFMT_OK;

@@ -24,6 +24,7 @@ struct bcfmt_journal_entry {
 	uint32_t blocks;
 	uint16_t ring_index;
 	uint8_t level;
+	bool has_old_uuids;  /* version 0: its uuid table has the short entries */
 	bool is_in_sequence; /* reached by reading its bucket from the start, as a kernel does */
 };
 

@@ -112,6 +112,8 @@ struct bcfmt_set {
 	struct bcfmt_uuid_entry *uuids; /* nr_uuids entries, zeroed when not read */
 	uint32_t n_uuids;
 	uint32_t n_older_uuids; /* slots of it that were taken from an older table ... */
+	/* The newest entry has version 0 after others with 1, and is taken as if it had 1, too. */
+	bool has_old_version;
 	bool has_unproved_uuids; /* of devices that do not confirm it */
 	size_t uuids_index;     /* ... which this entry names */
 
