@@ -248,6 +248,7 @@ $(called): $(B)/tests/fields/main-%.o: %/main.c $(B)/settings
 	$(call say,CC)$(compile) -Wno-missing-prototypes -Dmain=$(subst -,_,$*)_main -MMD -MP -c -o $@ $<
 called_src = $(filter-out %/main.c bcache-dump/sink.c,$(bcache-fsck_src) $(bcache-dump_src))
 $(field_sweep): $(call obj,$(fields_src))
+$(field_sweep): private own_ld += -Wl,--wrap=bcfmt_dev_open,--wrap=bcfmt_dev_read_marked
 $(damage_suite): $(call obj,$(damage_src) $(addprefix tests/fields/,judge.c changes.c))
 $(field_sweep) $(damage_suite): $(call obj,$(called_src)) $(called) $(B)/libkit.a $(B)/libcli.a \
                 $(B)/libbcfmt.a $(B)/sources

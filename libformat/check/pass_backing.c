@@ -54,7 +54,8 @@ static bcfmt_err check_twin(struct check *ck, size_t index, struct bcfmt_where *
 		if (!memcmp(set->backing[i].super.uuid, member->super.uuid, BCFMT_UUID_BYTES)) {
 			bcfmt_uuid_text(member->super.uuid, text);
 			return CHECK_REPORT(ck, BACKING_DUPLICATE, where, BCFMT_TEXT("uuid", text),
-					    BCFMT_TEXT("other", bcfmt_dev_name(set->backing[i].dev)));
+					    BCFMT_TEXT("other",
+						       bcfmt_dev_name(set->backing[i].dev)));
 		}
 	return BCFMT_OK;
 }
@@ -180,13 +181,17 @@ static bcfmt_err check_inode(struct check *ck, uint32_t inode, const struct bcfm
 
 	if (state != BCFMT_UUID_LIVE) {
 		if (use->dirty_sectors)
-			return report_stranded(ck, inode,
-					       state == BCFMT_UUID_FREE ? "free" : "detached",
-					       owner);
+			return report_stranded(
+				ck, inode, state == BCFMT_UUID_FREE ? "free" : "detached", owner);
+		if (use->clean_sectors && state == BCFMT_UUID_FREE)
+			return CHECK_REPORT(ck, UUID_LEFT_FREE, &where,
+					    BCFMT_U64("clean",
+						      use->clean_sectors * BCFMT_SECTOR_BYTES),
+					    BCFMT_U64("inode", inode));
 		if (use->clean_sectors)
 			return CHECK_REPORT(ck, UUID_LEFT_CLEAN, &where,
-					    BCFMT_U64("clean", use->clean_sectors *
-								       BCFMT_SECTOR_BYTES),
+					    BCFMT_U64("clean",
+						      use->clean_sectors * BCFMT_SECTOR_BYTES),
 					    BCFMT_U64("inode", inode));
 		return BCFMT_OK;
 	}
@@ -231,8 +236,7 @@ bcfmt_err pass_backing(struct check *ck)
 	if (!err && ck->beyond_keys) {
 		struct bcfmt_where where = check_where(ck, "key");
 
-		err = CHECK_REPORT(ck, UUID_INODE_RANGE, &where,
-				   BCFMT_U64("keys", ck->beyond_keys),
+		err = CHECK_REPORT(ck, UUID_INODE_RANGE, &where, BCFMT_U64("keys", ck->beyond_keys),
 				   BCFMT_U64("inode", ck->beyond_first_inode),
 				   BCFMT_U64("slots", set->n_uuids));
 	}

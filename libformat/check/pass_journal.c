@@ -58,8 +58,8 @@ static bcfmt_err report_gap(struct check *ck, uint64_t first, uint64_t last)
 {
 	const struct bcfmt_set *set = ck->set;
 	struct bcfmt_where where = where_entry(ck, set->newest_index);
-	bool is_tolerated = first == set->newest.last_seq &&
-			    set->cache.super.flags & BCFMT_SUPER_FLAG_DISCARD;
+	bool is_tolerated =
+		first == set->newest.last_seq && set->cache.super.flags & BCFMT_SUPER_FLAG_DISCARD;
 
 	ck->is_doubtful = true;
 	if (is_tolerated)
@@ -101,6 +101,24 @@ static bcfmt_err check_window(struct check *ck, size_t begin)
 	return err;
 }
 
+/* What no kernel wrote: such a key takes the words of the next ones, or a part of its own. */
+static bcfmt_err check_form(struct check *ck, const struct bcfmt_where *where,
+			    const struct bcfmt_key_iter *it, const struct bcfmt_key *key)
+{
+	char text[BCFMT_KEY_TEXT_BYTES];
+	bcfmt_err err = BCFMT_OK;
+
+	if (bcfmt_key_ptr_count(key) <= 1 && !bcfmt_key_csum_type(key))
+		return BCFMT_OK;
+	bcfmt_key_text_raw(text, it->raw, bcfmt_key_words(key), false);
+	if (bcfmt_key_ptr_count(key) > 1)
+		err = CHECK_REPORT(ck, KEY_SEVERAL_PTRS, where, BCFMT_TEXT("text", text),
+				   BCFMT_U64("pointers", bcfmt_key_ptr_count(key)));
+	if (!err && bcfmt_key_csum_type(key))
+		err = CHECK_REPORT(ck, KEY_CSUM, where, BCFMT_TEXT("text", text));
+	return err;
+}
+
 static bcfmt_err check_key(struct check *ck, const struct bcfmt_jset *jset,
 			   struct bcfmt_where *where, const struct bcfmt_key_iter *it,
 			   const struct bcfmt_key *key)
@@ -115,7 +133,8 @@ static bcfmt_err check_key(struct check *ck, const struct bcfmt_jset *jset,
 	if (!bcfmt_key_sectors(key) || !key->low)
 		return CHECK_REPORT(ck, JOURNAL_ZERO_KEY, where, BCFMT_U64("seq", jset->seq),
 				    BCFMT_TEXT("text", text));
-	if (fault)
+	err = check_form(ck, where, it, key);
+	if (!err && fault)
 		err = CHECK_REPORT(ck, JOURNAL_BAD_KEY, where, BCFMT_U64("seq", jset->seq),
 				   BCFMT_TEXT("text", text),
 				   BCFMT_TEXT("status", bcfmt_key_fault_text(fault)));
@@ -188,16 +207,14 @@ static bcfmt_err report_empty(struct check *ck)
 	const struct bcfmt_geometry *geo = &ck->set->geo;
 	struct bcfmt_where where = check_where_bucket(ck, "journal", geo->first_bucket);
 
-	return CHECK_REPORT(ck, JOURNAL_EMPTY, &where,
-			    BCFMT_U64("buckets", geo->journal_buckets));
+	return CHECK_REPORT(ck, JOURNAL_EMPTY, &where, BCFMT_U64("buckets", geo->journal_buckets));
 }
 
 static bool is_on_kernel_list(const struct bcfmt_journal *journal, uint64_t seq, size_t *at)
 {
 	while (*at < journal->n_kernel && journal->entries[journal->kernel_list[*at]].seq < seq)
 		(*at)++;
-	return *at < journal->n_kernel &&
-	       journal->entries[journal->kernel_list[*at]].seq == seq;
+	return *at < journal->n_kernel && journal->entries[journal->kernel_list[*at]].seq == seq;
 }
 
 /* Entries of the window that are whole but that a kernel's search does not find. */
@@ -215,9 +232,10 @@ static bcfmt_err check_search(struct check *ck, size_t begin)
 	if (found != ck->set->newest.seq) {
 		bcfmt_err err = journal->n_kernel ? BCFMT_OK : report_empty(ck);
 
-		return err ? err : CHECK_REPORT(ck, JOURNAL_KERNEL_MISSES, &where,
-						BCFMT_U64("found", found),
-						BCFMT_U64("newest", ck->set->newest.seq));
+		return err ? err
+			   : CHECK_REPORT(ck, JOURNAL_KERNEL_MISSES, &where,
+					  BCFMT_U64("found", found),
+					  BCFMT_U64("newest", ck->set->newest.seq));
 	}
 	/* Both lists are sorted: the window must be part of the kernel's list. */
 	for (size_t i = begin; i <= ck->set->newest_index; i++) {

@@ -120,6 +120,9 @@ static bcfmt_err check_entries(struct check *ck, struct bcfmt_where *where)
 					   BCFMT_TEXT("why", why));
 		else if (entry->flags & BCFMT_UUID_FLASH_ONLY && !entry->sectors)
 			err = CHECK_REPORT(ck, UUID_VOLUME_EMPTY, where, BCFMT_U64("slot", i));
+		else if (entry->sectors > BCFMT_VOLUME_MAX_SECTORS)
+			err = CHECK_REPORT(ck, UUID_VOLUME_LARGE, where, BCFMT_U64("slot", i),
+					   BCFMT_U64("sectors", entry->sectors));
 	}
 	return err ? err : check_duplicates(ck, where);
 }
@@ -159,10 +162,10 @@ static bcfmt_err check_uuids(struct check *ck)
 			return err;
 	}
 	if (bcfmt_key_sectors(key) != set->geo.meta_bytes / BCFMT_SECTOR_BYTES) {
-		bcfmt_err err = CHECK_REPORT(ck, UUIDS_BAD_SIZE, &where,
-					     BCFMT_U64("got", bcfmt_key_sectors(key)),
-					     BCFMT_U64("want",
-						       set->geo.meta_bytes / BCFMT_SECTOR_BYTES));
+		bcfmt_err err =
+			CHECK_REPORT(ck, UUIDS_BAD_SIZE, &where,
+				     BCFMT_U64("got", bcfmt_key_sectors(key)),
+				     BCFMT_U64("want", set->geo.meta_bytes / BCFMT_SECTOR_BYTES));
 
 		if (err)
 			return err;

@@ -77,6 +77,7 @@ static const struct suppress_rule rules[] = {
 	/* Entries of a table that is something else by now. */
 	RULE(UUIDS_STALE, UUID_DUPLICATE, UUID_IMPLAUSIBLE, SET),
 	ONE(UUIDS_STALE, UUID_VOLUME_EMPTY, SET),
+	ONE(UUIDS_STALE, UUID_VOLUME_LARGE, SET),
 	/* A node that another structure or another use has replaced. */
 	RULE(NODE_IN_METADATA, NODE_BAD_HEADER, NODE_BAD_CSUM, BUCKET),
 	ONE(NODE_IN_METADATA, BUCKET_TWO_USES, BUCKET),

@@ -28,6 +28,8 @@ static bool is_optional(const struct bcfmt_problem *problem)
 	case BCFMT_P_UUID_DUPLICATE:
 	case BCFMT_P_UUID_IMPLAUSIBLE:
 	case BCFMT_P_UUID_VOLUME_EMPTY:
+	case BCFMT_P_UUID_VOLUME_LARGE:
+	case BCFMT_P_UUID_LEFT_FREE:
 	case BCFMT_P_BACKING_NO_ENTRY:
 	case BCFMT_P_BACKING_UNKNOWN:
 		return true;
@@ -212,9 +214,10 @@ bool plan_rebuilds_uuids(const struct bcfmt_repair_run *repair)
 bool plan_needs_keys(const struct bcfmt_repair_run *repair)
 {
 	static const enum bcfmt_problem_id asking[] = {
-		BCFMT_P_EXTENT_PAST_DEVICE,
-		BCFMT_P_EXTENT_BEFORE_DATA,
-		BCFMT_P_BACKING_DIFFERS,
+		BCFMT_P_EXTENT_PAST_DEVICE, BCFMT_P_EXTENT_BEFORE_DATA, BCFMT_P_BACKING_DIFFERS,
+		BCFMT_P_UUID_DUPLICATE,	    BCFMT_P_UUID_IMPLAUSIBLE,	BCFMT_P_UUID_VOLUME_EMPTY,
+		BCFMT_P_UUID_VOLUME_LARGE,  BCFMT_P_UUID_LEFT_FREE,	BCFMT_P_BACKING_NO_ENTRY,
+		BCFMT_P_BACKING_UNKNOWN,
 	};
 
 	for (size_t i = 0; i < sizeof(asking) / sizeof(asking[0]); i++)

@@ -31,16 +31,21 @@ static void detach(struct bcfmt_uuid_entry *entry)
 	memcpy(entry->uuid, bcfmt_uuid_invalid(), BCFMT_UUID_BYTES);
 }
 
-/* A volume without a size ends with its last extent; without any it holds nothing. */
+/*
+ * A volume without a size, or with an impossible one, ends with its last extent; without any it
+ * holds nothing.
+ */
 static void mend_volume(const struct bcfmt_set *set, struct bcfmt_uuid_entry *entry,
 			const struct inode_use *use)
 {
-	if (bcfmt_set_backing(set, entry->uuid) || use->clean_sectors)
+	if (bcfmt_set_backing(set, entry->uuid) || use->clean_sectors) {
 		entry->flags &= ~BCFMT_UUID_FLASH_ONLY;
-	else if (use->end_sector)
+		entry->sectors = 0;
+	} else if (use->end_sector) {
 		entry->sectors = use->end_sector;
-	else
+	} else {
 		detach(entry);
+	}
 }
 
 /*
@@ -93,7 +98,9 @@ bcfmt_err uuids_mend(const struct bcfmt_repair_run *repair, struct bcfmt_tree *t
 		     const struct inode_use *use, struct bcfmt_uuid_entry *entries)
 {
 	const struct bcfmt_set *set = repair->set;
-	bool mends_volumes = plan_is_agreed(repair, BCFMT_P_UUID_VOLUME_EMPTY);
+	bool fills_volumes = plan_is_agreed(repair, BCFMT_P_UUID_VOLUME_EMPTY);
+	bool cuts_volumes = plan_is_agreed(repair, BCFMT_P_UUID_VOLUME_LARGE);
+	bool closes_slots = plan_is_agreed(repair, BCFMT_P_UUID_LEFT_FREE);
 	bool mends_entries = plan_is_agreed(repair, BCFMT_P_UUID_IMPLAUSIBLE);
 	bool is_all_named = true;
 	bcfmt_err err = BCFMT_OK;
@@ -109,9 +116,13 @@ bcfmt_err uuids_mend(const struct bcfmt_repair_run *repair, struct bcfmt_tree *t
 
 		if (mends_entries && uuids_is_implausible(entry))
 			mend_entry(set, entry, &use[i], is_all_named);
-		if (mends_volumes && is_live(entry) && entry->flags & BCFMT_UUID_FLASH_ONLY &&
-		    !entry->sectors)
+		if (is_live(entry) && entry->flags & BCFMT_UUID_FLASH_ONLY &&
+		    ((fills_volumes && !entry->sectors) ||
+		     (cuts_volumes && entry->sectors > BCFMT_VOLUME_MAX_SECTORS)))
 			mend_volume(set, entry, &use[i]);
+		if (closes_slots && bcfmt_uuid_state(entry) == BCFMT_UUID_FREE &&
+		    use[i].clean_sectors && !use[i].dirty_sectors)
+			detach(entry);
 	}
 	/* What two slots have may be the name of neither. */
 	if (plan_is_agreed(repair, BCFMT_P_UUID_DUPLICATE))

@@ -16,8 +16,8 @@ static enum bcfmt_role role_of(const struct bcfmt_member *member, enum bcfmt_rol
 	return member->super.is_backing ? BCFMT_ROLE_BACKING : BCFMT_ROLE_CACHE;
 }
 
-static void member_read(struct bcfmt_member *member, struct bcfmt_dev *dev,
-			enum bcfmt_role wanted, uint32_t page_bytes)
+static void member_read(struct bcfmt_member *member, struct bcfmt_dev *dev, enum bcfmt_role wanted,
+			uint32_t page_bytes)
 {
 	memset(member, 0, sizeof(*member));
 	member->dev = dev;
@@ -53,9 +53,10 @@ static bcfmt_err members_read(struct bcfmt_set *set, struct bcfmt_dev *const *de
 			continue;
 		}
 		if (set->has_cache)
-			return bcfmt_fail(set->ctx, BCFMT_E_ARG,
-					  "%s and %s are both cache devices, give one set at a time",
-					  bcfmt_dev_name(set->cache.dev), bcfmt_dev_name(devs[i]));
+			return bcfmt_fail(
+				set->ctx, BCFMT_E_ARG,
+				"%s and %s are both cache devices, give one set at a time",
+				bcfmt_dev_name(set->cache.dev), bcfmt_dev_name(devs[i]));
 		set->cache = member;
 		set->has_cache = true;
 	}
@@ -74,8 +75,8 @@ static bool is_too_large(uint64_t nbuckets)
 	long pages = sysconf(_SC_PHYS_PAGES), page_bytes = sysconf(_SC_PAGESIZE);
 
 	return pages > 0 && page_bytes > 0 &&
-	       nbuckets > (uint64_t)pages * (uint64_t)page_bytes / 4 * 3 /
-				  sizeof(struct bcfmt_bucket);
+	       nbuckets >
+		       (uint64_t)pages * (uint64_t)page_bytes / 4 * 3 / sizeof(struct bcfmt_bucket);
 }
 
 static bcfmt_err map_new(struct bcfmt_set *set)
@@ -85,8 +86,7 @@ static bcfmt_err map_new(struct bcfmt_set *set)
 	if (is_too_large(geo->nbuckets))
 		return bcfmt_fail(set->ctx, BCFMT_E_NOMEM,
 				  "%s: %llu buckets need %llu MiB of memory, more than is here",
-				  bcfmt_dev_name(set->cache.dev),
-				  (unsigned long long)geo->nbuckets,
+				  bcfmt_dev_name(set->cache.dev), (unsigned long long)geo->nbuckets,
 				  (unsigned long long)(geo->nbuckets >> 17));
 	set->buckets = calloc(geo->nbuckets, sizeof(*set->buckets));
 	large_pages(set->buckets, geo->nbuckets * sizeof(*set->buckets));

@@ -19,7 +19,11 @@
 #define EXCUSE_CLEANED "a leaf's key is clean now: writeback leaves it like that"
 #define EXCUSE_MOVED "a leaf's key points to another bucket now: moving gc leaves it like that"
 #define EXCUSE_FORGOTTEN "another key in a leaf, and no entry that is left in the ring knows it"
-
+#define EXCUSE_GIVEN_UP                                                                        \
+	"a leaf's key is gone that the ring knows, and with it all dirty data of its bucket: " \
+	"cleaned, given up, and the new gen is not on the disk yet"
+#define EXCUSE_RESIZED \
+	"another size of a flash-only volume: it can be resized, and nothing else has the size"
 #define EXCUSE_SEQ \
 	"a bset with another seq: where it changes a node ends, and what follows is of an older one"
 
@@ -27,6 +31,7 @@ struct excuser {
 	struct recipe_build *build;
 	const struct change *change;
 	struct bcfmt_key before; /* the key that a change lies in */
+	uint64_t key_bytes;	 /* where that is */
 	struct bcfmt_key after;
 };
 
@@ -79,6 +84,7 @@ static bool load_key(struct excuser *e)
 	if (!recipe_field_find(e->build, path, &place) ||
 	    !recipe_image_read(e->build, place.thing->device, place.at_bytes, raw, sizeof(raw)))
 		return false;
+	e->key_bytes = place.at_bytes;
 	bcfmt_key_decode(raw, 3, &e->before);
 	memcpy(raw + (e->change->at_bytes - place.at_bytes), e->change->after,
 	       min_u64(e->change->len_bytes, sizeof(raw)));
@@ -117,6 +123,92 @@ static bool is_in_ring(struct excuser *e)
 	return is_there;
 }
 
+/* ---- keys that are gone ---- */
+
+/* Words of the changed bset that hold no keys any more. */
+struct gone {
+	uint32_t begin;
+	uint32_t end;
+	uint8_t *is_bucket; /* of each bucket: dirty data of theirs lies there */
+};
+
+typedef bool (*key_fn)(struct excuser *e, struct gone *gone, const struct recipe_thing *thing,
+		       uint32_t word, const struct bcfmt_key *key);
+
+/* Calls fn for all dirty keys with data of a bset as it was; false when it says so, or is damaged. */
+static bool each_dirty(struct excuser *e, struct gone *gone, const struct recipe_thing *thing,
+		       key_fn fn)
+{
+	struct bcfmt_key_iter it;
+	struct bcfmt_key key;
+	uint8_t head[32], *raw = NULL;
+	uint64_t bytes = 0;
+	bool is_good;
+
+	is_good = recipe_image_read(e->build, thing->device, thing->at_bytes, head, 32);
+	if (is_good)
+		bytes = 8ull * load_le32(head + 28);
+	if (is_good && bytes <= thing->room_bytes - 32)
+		raw = malloc(bytes + 1);
+	is_good =
+		raw && recipe_image_read(e->build, thing->device, thing->at_bytes + 32, raw, bytes);
+	it = bcfmt_key_iter_init(raw, (uint32_t)(bytes / 8));
+	while (is_good && bcfmt_key_iter_next(&it, &key))
+		if (bcfmt_key_is_dirty(&key) && bcfmt_key_sectors(&key) && bcfmt_key_has_data(&key))
+			is_good = fn(e, gone, thing, it.word, &key);
+	free(raw);
+	return is_good;
+}
+
+static bool is_within(const struct excuser *e, const struct gone *gone,
+		      const struct recipe_thing *thing, uint32_t word)
+{
+	return thing == e->change->thing && word >= gone->begin && word < gone->end;
+}
+
+static bool mark_bucket(struct excuser *e, struct gone *gone, const struct recipe_thing *thing,
+			uint32_t word, const struct bcfmt_key *key)
+{
+	uint64_t bucket = bcfmt_ptr_bucket(&e->build->geo, key->ptr);
+
+	if (is_within(e, gone, thing, word) && bucket < e->build->geo.nbuckets)
+		gone->is_bucket[bucket] = 1;
+	return true;
+}
+
+static bool is_elsewhere(struct excuser *e, struct gone *gone, const struct recipe_thing *thing,
+			 uint32_t word, const struct bcfmt_key *key)
+{
+	uint64_t bucket = bcfmt_ptr_bucket(&e->build->geo, key->ptr);
+
+	return is_within(e, gone, thing, word) || bucket >= e->build->geo.nbuckets ||
+	       !gone->is_bucket[bucket];
+}
+
+/* No other key in the tree, overwritten or not, keeps their buckets from being given up. */
+static bool are_alone(struct excuser *e, uint32_t begin, uint32_t end)
+{
+	struct gone gone = { begin, end, calloc(e->build->geo.nbuckets, 1) };
+	bool are_alone = gone.is_bucket && each_dirty(e, &gone, e->change->thing, mark_bucket);
+
+	for (size_t i = 0; i < e->build->things.n && are_alone; i++) {
+		const struct recipe_thing *thing =
+			VEC_AT(&e->build->things, const struct recipe_thing, i);
+
+		if (thing->kind == RECIPE_BSET)
+			are_alone = each_dirty(e, &gone, thing, is_elsewhere);
+	}
+	free(gone.is_bucket);
+	return are_alone;
+}
+
+/* What was there is not there any more, and nothing that could be read is in its place. */
+static bool is_gone(const struct excuser *e)
+{
+	return !bcfmt_key_sectors(&e->after) ||
+	       (e->before.low == e->after.low && !bcfmt_ptr_is_available(e->after.ptr));
+}
+
 static const char *excuse_jset(struct excuser *e)
 {
 	const struct recipe_thing *newest = newest_jset(e->build);
@@ -142,11 +234,18 @@ static const char *excuse_jset(struct excuser *e)
 static const char *excuse_bset(struct excuser *e)
 {
 	struct bcfmt_key cleaned;
+	uint32_t word;
 
 	if (!e->change->is_mended)
 		return NULL;
 	if (e->change->at_bytes == e->change->thing->at_bytes + 16)
 		return EXCUSE_SEQ;
+	/* The field keys: the last ones are gone. */
+	if (e->change->at_bytes == e->change->thing->at_bytes + 28 &&
+	    load_le32(e->change->after) < load_le32(e->change->before))
+		return are_alone(e, load_le32(e->change->after), load_le32(e->change->before))
+			       ? EXCUSE_GIVEN_UP
+			       : NULL;
 	if (!load_key(e))
 		return NULL;
 	cleaned = e->before;
@@ -159,7 +258,24 @@ static const char *excuse_bset(struct excuser *e)
 	    bcfmt_ptr_bucket(&e->build->geo, e->before.ptr) !=
 		    bcfmt_ptr_bucket(&e->build->geo, e->after.ptr))
 		return EXCUSE_MOVED;
-	return is_in_ring(e) ? NULL : EXCUSE_FORGOTTEN;
+	if (!is_in_ring(e))
+		return EXCUSE_FORGOTTEN;
+	word = (uint32_t)(e->key_bytes - e->change->thing->at_bytes - 32) / 8;
+	if (is_gone(e) && are_alone(e, word, word + bcfmt_key_words(&e->before)))
+		return EXCUSE_GIVEN_UP;
+	return NULL;
+}
+
+/* All its keys lie within it, or that would have been found. */
+static const char *excuse_uuid(struct excuser *e)
+{
+	const char *name = strrchr(e->change->path, '.');
+	uint64_t sectors = load_le64(e->change->after);
+
+	if (name && !strcmp(name, ".sectors") && load_le64(e->change->before) &&
+	    sectors <= BCFMT_VOLUME_MAX_SECTORS)
+		return EXCUSE_RESIZED;
+	return NULL;
 }
 
 const char *change_excuse(struct recipe_build *build, const struct change *change)
@@ -168,5 +284,7 @@ const char *change_excuse(struct recipe_build *build, const struct change *chang
 
 	if (change->thing->kind == RECIPE_JSET)
 		return excuse_jset(&e);
+	if (change->thing->kind == RECIPE_UUIDS)
+		return excuse_uuid(&e);
 	return change->thing->kind == RECIPE_BSET ? excuse_bset(&e) : NULL;
 }

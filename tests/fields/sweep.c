@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * field_sweep [--step N] [--only I] [--seed N] --volume NAME TRUTH... BASE_FOLDER WORK_FOLDER
+ * field_sweep [--from I] [--step N] [--only I] [--seed N] [--jobs N] --volume NAME TRUTH...
+ *             BASE_FOLDER WORK_FOLDER
  *
  * Copies the set in BASE_FOLDER to WORK_FOLDER and changes one field after the other, with and
  * without a right checksum; bcache-fsck -n checks each result and bcache-dump exports the volumes,
@@ -22,6 +23,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/checked.h"
 #include "fields/fields.h"
 
 #if defined(__SANITIZE_ADDRESS__)
@@ -30,26 +32,30 @@
 #define IS_SANITIZED 0
 #endif
 
-#define CPU_SECONDS    20u /* a change may take so much, and the machine may be busy */
-#define WALL_SECONDS   600u
-#define MEMORY_BYTES (512ull << 20)
+#define CPU_SECONDS 20u /* a change may take so much, and the machine may be busy */
+#define WALL_SECONDS 600u
+/* Address space; under a sanitizer, which wants terabytes of that, what is in memory. */
+#define MEMORY_BYTES ((IS_SANITIZED ? 1024ull : 512ull) << 20)
 #define CHUNK 64u /* changes that one process tries */
+#define JOBS_MAX 16u
 #define COMPLAINTS 40u
 #define NOT_RUN 0xff
-#define EXCUSES_MAX 8u
+#define EXCUSES_MAX 12u
 
 struct sweep {
 	struct recipe_build build;
+	const char *base_dir;
 	struct truth volumes[VOLUMES_MAX];
 	size_t n_volumes;
 	struct change *changes;
 	size_t n;
 	/* Shared with the processes that try them. */
 	struct shared {
-		size_t current;
-		uint64_t peak_bytes;
+		size_t next;		  /* first change that no job has taken */
+		size_t current[JOBS_MAX]; /* what a job is at */
 		struct outcome outcomes[];
 	} * shared;
+	uint32_t job;
 	uint64_t passed;
 	uint64_t failed;
 	struct {
@@ -89,9 +95,23 @@ static int call(int (*run)(int, char **), const struct sweep *sweep, const char 
 	return run(argc, argv);
 }
 
+static int export(struct sweep *sweep, size_t volume)
+{
+	const char *words[] = {
+		"bcache-dump", "export", "-q",	     "-j1",
+		"-o",	       "-",	 "--device", sweep->volumes[volume].name,
+		NULL,
+	};
+
+	sink_compare_with(&sweep->volumes[volume]);
+	return call(bcache_dump_main, sweep, words);
+}
+
 static void try_change(struct sweep *sweep, size_t index)
 {
 	static const char *const fsck[] = { "bcache-fsck", "-n", "-q", "-j1", NULL };
+	const struct change *change = &sweep->changes[index];
+	const uint8_t *bytes = mapped_bytes(sweep->build.image[change->thing->device].file);
 	struct outcome *outcome = &sweep->shared->outcomes[index];
 	const struct itimerval cpu = { .it_value.tv_sec = CPU_SECONDS };
 	uint64_t begin = cpu_microseconds();
@@ -99,22 +119,17 @@ static void try_change(struct sweep *sweep, size_t index)
 
 	setitimer(ITIMER_PROF, &cpu, NULL);
 	alarm(WALL_SECONDS);
-	change_apply(&sweep->build, &sweep->changes[index]);
+	change_apply(&sweep->build, change);
+	sink_touched(bytes + change->at_bytes, change->len_bytes, bytes + change->thing->at_bytes);
 	outcome->fsck = (uint8_t)call(bcache_fsck_main, sweep, fsck);
 	for (size_t i = 0; i < sweep->n_volumes; i++) {
-		const char *export[] = {
-			"bcache-dump",		"export", "-q", "-j1", "-o", "-", "--device",
-			sweep->volumes[i].name, NULL,
-		};
-
-		sink_compare_with(&sweep->volumes[i]);
-		outcome->export[i] = (uint8_t)call(bcache_dump_main, sweep, export);
+		outcome->export[i] = (uint8_t) export(sweep, i);
 		outcome->is_truth[i] = sink_was_truth();
 	}
-	change_undo(&sweep->build, &sweep->changes[index]);
+	change_undo(&sweep->build, change);
 	outcome->microseconds = (uint32_t)(cpu_microseconds() - begin);
 	getrusage(RUSAGE_SELF, &usage);
-	sweep->shared->peak_bytes = (uint64_t)usage.ru_maxrss * 1024;
+	outcome->peak_bytes = (uint64_t)usage.ru_maxrss * 1024;
 }
 
 static _Noreturn void try_all(struct sweep *sweep, size_t begin, size_t end, bool is_quiet)
@@ -127,24 +142,14 @@ static _Noreturn void try_all(struct sweep *sweep, size_t begin, size_t end, boo
 	if (!IS_SANITIZED)
 		setrlimit(RLIMIT_AS, &memory);
 	for (size_t i = begin; i < end; i++) {
-		sweep->shared->current = i;
+		sweep->shared->current[sweep->job] = i;
 		try_change(sweep, i);
 	}
-	sweep->shared->current = end;
+	sweep->shared->current[sweep->job] = end;
 	exit(0);
 }
 
-/* ---- in the one that watches ---- */
-
-static void complain(struct sweep *sweep, size_t index, const char *what)
-{
-	const struct change *change = &sweep->changes[index];
-
-	if (++sweep->failed > COMPLAINTS)
-		return;
-	printf("%s[%zu] %s: %s, checksum %s: %s\n", sweep->build.recipe->base, index, change->path,
-	       change->kind, change->is_mended ? "made right" : "left", what);
-}
+/* ---- in the jobs, which watch over those ---- */
 
 static int wait_for(pid_t pid)
 {
@@ -158,10 +163,8 @@ static int wait_for(pid_t pid)
 
 static int run_chunk(struct sweep *sweep, size_t begin, size_t end)
 {
-	pid_t pid;
+	pid_t pid = fork();
 
-	fflush(stdout);
-	pid = fork();
 	if (pid < 0)
 		die("fork");
 	if (!pid)
@@ -174,31 +177,93 @@ static void try_chunk(struct sweep *sweep, size_t begin, size_t end)
 {
 	while (begin < end) {
 		int status = run_chunk(sweep, begin, end);
-		size_t at = sweep->shared->current;
-		char what[80];
+		size_t at = sweep->shared->current[sweep->job];
 
 		if (at == end && WIFEXITED(status) && !WEXITSTATUS(status))
 			return;
 		if (at < end) {
 			change_undo(&sweep->build, &sweep->changes[at]);
-			if (WIFSIGNALED(status))
-				snprintf(what, sizeof(what), "ended by signal %d",
-					 WTERMSIG(status));
-			else
-				snprintf(what, sizeof(what), "ended with exit code %d",
-					 WEXITSTATUS(status));
-			complain(sweep, at, what);
+			sweep->shared->outcomes[at].status = status;
 			begin = at + 1;
 			continue;
 		}
 		/* Only what a sanitizer finds at the end: which of them leaked? */
 		if (end - begin == 1) {
-			complain(sweep, begin, "a sanitizer reported at the end");
+			sweep->shared->outcomes[begin].has_report = true;
 			return;
 		}
 		try_chunk(sweep, begin, begin + (end - begin) / 2);
 		begin += (end - begin) / 2;
 	}
+}
+
+/* A copy of the set of its own, in a folder of its own, which becomes the working folder. */
+static void settle(struct sweep *sweep, uint32_t job)
+{
+	char dir[16];
+
+	snprintf(dir, sizeof(dir), "%u", job);
+	recipe_images_close(&sweep->build);
+	sweep->job = job;
+	sweep->build.out_dir = dir;
+	if (mkdir(dir, 0755) || !recipe_images_copy(&sweep->build, sweep->base_dir) || chdir(dir))
+		die(dir);
+	/* What a change touches is no hole from now on. */
+	for (size_t i = 0; i < sweep->n; i++)
+		change_undo(&sweep->build, &sweep->changes[i]);
+	for (uint32_t i = 0; i <= RECIPE_BACKING_MAX; i++)
+		if (sweep->build.image[i].fd >= 0 && !mapped_add(sweep->build.image[i].file))
+			die(sweep->build.image[i].file);
+	/* The sink learns where each sector comes from; the processes that follow have that from here. */
+	for (size_t i = 0; i < sweep->n_volumes; i++) {
+		if (!export(sweep, i) && sink_was_truth())
+			continue;
+		fprintf(stderr, "field_sweep: %s is not the truth without a change\n",
+			sweep->volumes[i].name);
+		exit(2);
+	}
+}
+
+static _Noreturn void work(struct sweep *sweep, uint32_t job)
+{
+	size_t begin;
+
+	settle(sweep, job);
+	for (;;) {
+		begin = __atomic_fetch_add(&sweep->shared->next, CHUNK, __ATOMIC_RELAXED);
+		if (begin >= sweep->n)
+			_exit(sweep->build.has_failed);
+		try_chunk(sweep, begin, begin + CHUNK < sweep->n ? begin + CHUNK : sweep->n);
+	}
+}
+
+static void run_jobs(struct sweep *sweep, uint32_t n_jobs)
+{
+	pid_t pid[JOBS_MAX];
+
+	fflush(stdout);
+	for (uint32_t i = 0; i < n_jobs; i++) {
+		pid[i] = fork();
+		if (pid[i] < 0)
+			die("fork");
+		if (!pid[i])
+			work(sweep, i);
+	}
+	for (uint32_t i = 0; i < n_jobs; i++)
+		if (wait_for(pid[i]))
+			die("a job");
+}
+
+/* ---- in the one that judges ---- */
+
+static void complain(struct sweep *sweep, size_t index, const char *what)
+{
+	const struct change *change = &sweep->changes[index];
+
+	if (++sweep->failed > COMPLAINTS)
+		return;
+	printf("%s[%zu] %s: %s, checksum %s: %s\n", sweep->build.recipe->base, index, change->path,
+	       change->kind, change->is_mended ? "made right" : "left", what);
 }
 
 /* A wrong export under exit code 0: is there an excuse? Each is counted. */
@@ -222,6 +287,21 @@ static const char *judge(struct sweep *sweep, size_t index, char buf[160])
 {
 	const struct outcome *outcome = &sweep->shared->outcomes[index];
 
+	if (WIFSIGNALED(outcome->status))
+		snprintf(buf, 160, "ended by signal %d", WTERMSIG(outcome->status));
+	else if (outcome->status)
+		snprintf(buf, 160, "ended with exit code %d", WEXITSTATUS(outcome->status));
+	else if (outcome->fsck == NOT_RUN)
+		snprintf(buf, 160, "was not tried");
+	else if (outcome->peak_bytes > MEMORY_BYTES)
+		snprintf(buf, 160, "took %llu MiB of memory",
+			 (unsigned long long)outcome->peak_bytes >> 20);
+	else
+		buf[0] = '\0';
+	if (buf[0])
+		return buf;
+	if (outcome->has_report)
+		return "a sanitizer reported at the end";
 	if (outcome->fsck & ~20u) {
 		snprintf(buf, 160, "bcache-fsck exits with %u", outcome->fsck);
 		return buf;
@@ -247,28 +327,24 @@ static const char *judge(struct sweep *sweep, size_t index, char buf[160])
 
 static void judge_all(struct sweep *sweep)
 {
-	uint64_t most = 0, sum = 0;
+	uint64_t most = 0, sum = 0, peak_bytes = 0;
 	char buf[160];
 
 	for (size_t i = 0; i < sweep->n; i++) {
-		const char *wrong;
+		const struct outcome *outcome = &sweep->shared->outcomes[i];
+		const char *wrong = judge(sweep, i, buf);
 
-		/* Complained of before, or not part of the sample. */
-		if (sweep->shared->outcomes[i].fsck == NOT_RUN)
-			continue;
-		wrong = judge(sweep, i, buf);
 		if (wrong)
 			complain(sweep, i, wrong);
 		else
 			sweep->passed++;
-		sum += sweep->shared->outcomes[i].microseconds;
-		if (sweep->shared->outcomes[i].microseconds > most)
-			most = sweep->shared->outcomes[i].microseconds;
+		sum += outcome->microseconds;
+		most = max_u64(most, outcome->microseconds);
+		peak_bytes = max_u64(peak_bytes, outcome->peak_bytes);
 	}
 	printf("%s: %llu changes, %.1f s of processor time, the longest %.3f s, %llu MiB at most\n",
 	       sweep->build.recipe->base, (unsigned long long)(sweep->passed + sweep->failed),
-	       (double)sum / 1e6, (double)most / 1e6,
-	       (unsigned long long)sweep->shared->peak_bytes >> 20);
+	       (double)sum / 1e6, (double)most / 1e6, (unsigned long long)peak_bytes >> 20);
 	for (size_t i = 0; i < EXCUSES_MAX && sweep->excuses[i].text; i++)
 		printf("%s: %llu are not the truth and cannot be told: %s\n",
 		       sweep->build.recipe->base, (unsigned long long)sweep->excuses[i].n,
@@ -287,7 +363,7 @@ static void load_truth(struct truth *truth, const char *name, const char *path)
 	if (map == MAP_FAILED)
 		die(path);
 	close(fd);
-	*truth = (struct truth){ name, map, (uint64_t)st.st_size };
+	*truth = (struct truth){ .name = name, .bytes = map, .len_bytes = (uint64_t)st.st_size };
 }
 
 static void make_shared(struct sweep *sweep)
@@ -302,64 +378,91 @@ static void make_shared(struct sweep *sweep)
 		sweep->shared->outcomes[i].fsck = NOT_RUN;
 }
 
-/* A sample: every so manieth, moved to the front. */
-static void keep_every(struct sweep *sweep, uint64_t step)
+/* A sample: every so manieth from one on, moved to the front. */
+static void keep_every(struct sweep *sweep, uint64_t first, uint64_t step)
 {
 	size_t n = 0;
 
-	for (size_t i = 0; i < sweep->n; i += step)
+	for (size_t i = first; i < sweep->n; i += step)
 		sweep->changes[n++] = sweep->changes[i];
 	sweep->n = n;
+}
+
+struct settings {
+	uint64_t from; /* index of the first change */
+	uint64_t step; /* a sample: every so manieth change */
+	uint64_t only; /* index of the one change to try, in this process */
+	uint64_t seed;
+	uint32_t jobs;
+};
+
+static bool read_options(struct sweep *sweep, int argc, char **argv, struct settings *settings)
+{
+	int at = 1;
+
+	for (; at + 1 < argc && !strncmp(argv[at], "--", 2); at += 2) {
+		if (!strcmp(argv[at], "--step"))
+			settings->step = strtoull(argv[at + 1], NULL, 10);
+		else if (!strcmp(argv[at], "--from"))
+			settings->from = strtoull(argv[at + 1], NULL, 10);
+		else if (!strcmp(argv[at], "--only"))
+			settings->only = strtoull(argv[at + 1], NULL, 10);
+		else if (!strcmp(argv[at], "--seed"))
+			settings->seed = strtoull(argv[at + 1], NULL, 10);
+		else if (!strcmp(argv[at], "--jobs"))
+			settings->jobs = (uint32_t)strtoul(argv[at + 1], NULL, 10);
+		else if (!strcmp(argv[at], "--volume") && at + 2 < argc &&
+			 sweep->n_volumes < VOLUMES_MAX)
+			load_truth(&sweep->volumes[sweep->n_volumes++], argv[at + 1], argv[at + 2]),
+				at++;
+		else
+			break;
+	}
+	if (argc - at != 2 || !settings->step || !settings->jobs || settings->jobs > JOBS_MAX ||
+	    !sweep->n_volumes)
+		return false;
+	sweep->base_dir = realpath(argv[at], NULL);
+	if (!sweep->base_dir)
+		die(argv[at]);
+	if (chdir(argv[at + 1]))
+		die(argv[at + 1]);
+	return true;
 }
 
 int main(int argc, char **argv)
 {
 	struct recipe_error error = { { 0 } };
 	struct recipe recipe = { 0 };
-	struct sweep sweep = { .build = { .recipe = &recipe, .error = &error } };
-	uint64_t step = 1, only = UINT64_MAX, seed = 1;
-	int at = 1;
+	struct sweep sweep = {
+		.build = { .recipe = &recipe, .error = &error, .out_dir = "." },
+	};
+	struct settings settings = { .step = 1, .only = UINT64_MAX, .seed = 1, .jobs = 1 };
 
-	for (; at + 1 < argc && !strncmp(argv[at], "--", 2); at += 2) {
-		if (!strcmp(argv[at], "--step"))
-			step = strtoull(argv[at + 1], NULL, 10);
-		else if (!strcmp(argv[at], "--only"))
-			only = strtoull(argv[at + 1], NULL, 10);
-		else if (!strcmp(argv[at], "--seed"))
-			seed = strtoull(argv[at + 1], NULL, 10);
-		else if (!strcmp(argv[at], "--volume") && at + 2 < argc &&
-			 sweep.n_volumes < VOLUMES_MAX)
-			load_truth(&sweep.volumes[sweep.n_volumes++], argv[at + 1], argv[at + 2]),
-				at++;
-		else
-			break;
-	}
-	if (argc - at != 2 || !step || !sweep.n_volumes) {
-		fprintf(stderr, "usage: field_sweep [--step N] [--only I] [--seed N] "
-				"--volume NAME TRUTH... BASE_FOLDER WORK_FOLDER\n");
+	if (!read_options(&sweep, argc, argv, &settings)) {
+		fprintf(stderr, "usage: field_sweep [--from I] [--step N] [--only I] [--seed N] "
+				"[--jobs N] --volume NAME TRUTH... BASE_FOLDER WORK_FOLDER\n");
 		return 2;
 	}
-	snprintf(recipe.base, sizeof(recipe.base), "%s",
-		 strrchr(argv[at], '/') ? strrchr(argv[at], '/') + 1 : argv[at]);
-	sweep.build.out_dir = argv[at + 1];
-	if (!recipe_images_copy(&sweep.build, argv[at]) || !recipe_index_base(&sweep.build) ||
-	    chdir(argv[at + 1])) {
+	snprintf(recipe.base, sizeof(recipe.base), "%s", strrchr(sweep.base_dir, '/') + 1);
+	if (!recipe_images_copy(&sweep.build, sweep.base_dir) || !recipe_index_base(&sweep.build)) {
 		fprintf(stderr, "field_sweep: %s\n", error.text);
 		return 2;
 	}
-	sweep.changes = changes_list(&sweep.build, seed, &sweep.n);
+	sweep.changes = changes_list(&sweep.build, settings.seed, &sweep.n);
 	if (!sweep.changes)
 		return 2;
-	keep_every(&sweep, step);
+	keep_every(&sweep, settings.from, settings.step);
 	make_shared(&sweep);
-	if (only < sweep.n)
-		try_all(&sweep, only, only + 1, false);
-	for (size_t i = 0; i < sweep.n; i += CHUNK)
-		try_chunk(&sweep, i, i + CHUNK < sweep.n ? i + CHUNK : sweep.n);
+	if (settings.only < sweep.n) {
+		settle(&sweep, 0);
+		try_all(&sweep, settings.only, settings.only + 1, false);
+	}
+	run_jobs(&sweep, settings.jobs);
 	judge_all(&sweep);
 	recipe_images_close(&sweep.build);
 	vec_free(&sweep.build.things);
 	free(sweep.changes);
+	free((void *)(uintptr_t)sweep.base_dir);
 	printf("%llu passed, %llu failed\n", (unsigned long long)sweep.passed,
 	       (unsigned long long)sweep.failed);
 	return sweep.failed != 0;

@@ -112,7 +112,7 @@ Test(check_verdict, dirty_data_of_nobody_leaves_all_open)
 	set_kit_backing(&kit, 0, BCFMT_BDEV_CLEAN, 4096);
 	check_tree(leaf_of(0, keys, 2), 0);
 	cr_expect_eq(SET_KIT_TOTAL(&result, UUID_STRANDED), 1);
-	cr_expect_eq(SET_KIT_TOTAL(&result, UUID_LEFT_CLEAN), 1);
+	cr_expect_eq(SET_KIT_TOTAL(&result, UUID_LEFT_FREE), 1);
 	expect_device(5, 8, BCFMT_EXACT, BCFMT_NOT_SAFE);
 	expect_device(0, 0, BCFMT_EXACT, BCFMT_SAFETY_UNKNOWN);
 	cr_expect_null(set_kit_device(&result, 6));

@@ -12,6 +12,8 @@ BCFMT_BEGIN_DECLS
 #define BCFMT_UUID_ENTRY_V0_BYTES 64u
 #define BCFMT_UUID_FLASH_ONLY 0x1u
 #define BCFMT_UUID_TEXT_BYTES 37u
+/* INT_MAX stripes of 2^31 sectors: bcache_device_init(). */
+#define BCFMT_VOLUME_MAX_SECTORS (0x7fffffffull << 31)
 
 struct bcfmt_uuid_entry {
 	uint8_t uuid[BCFMT_UUID_BYTES];
