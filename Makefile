@@ -18,8 +18,8 @@
 ## make check-kernel     real kernels in QEMU register what we made, and damage as foretold
 ## make check-NAME       one ring: floors symbols man tools unit cases repairs-sample generated transcripts
 ##                       images image-sample map-sample super repair-super make bad-input crash-sample
-##                       repair-cuts-sample damage-sample faults-sample fields-sample mount-sample
-##                       fuzz install
+##                       repair-cuts-sample writeback damage-sample faults-sample fields-sample
+##                       mount-sample fuzz install
 ## make fuzz             libFuzzer with clang, TIME=300 seconds a target, JOBS=1 at once,
 ##                       TARGETS="super jset ...", corpus in build/corpus
 ## make fuzz-merge       takes what that found into tests/fuzz/corpus
@@ -276,8 +276,8 @@ $(fuzzers): %: %.o $(fuzz_ar)
 rings := check-floors check-symbols check-man check-tools check-unit check-cases \
          check-repairs-sample check-generated check-transcripts check-images check-image-sample \
          check-super check-repair-super check-make check-bad-input check-crash-sample \
-         check-repair-cuts-sample check-damage-sample check-faults-sample check-fields-sample \
-         check-map-sample check-mount-sample check-fuzz check-install
+         check-repair-cuts-sample check-writeback check-damage-sample check-faults-sample \
+         check-fields-sample check-map-sample check-mount-sample check-fuzz check-install
 ring   = $(q)B='$(B)' tests/tools/ring $@
 jobs   = $(if $(findstring j,$(filter-out --%,$(MAKEFLAGS))),,-j$(shell nproc))
 
@@ -348,6 +348,8 @@ check-repair-cuts: programs $(tools) $(repair_cuts)
 	$(ring) tests/tools/check-repair-cuts $(repair_cuts)
 check-repair-cuts-sample: programs $(tools) $(repair_cuts)
 	$(ring) tests/tools/check-repair-cuts $(repair_cuts) --sample
+check-writeback: programs $(faults_so)
+	$(ring) tests/tools/check-writeback $(faults_so)
 check-generated: programs $(tools)
 	$(ring) tests/tools/check-generated
 check-transcripts: programs $(tools)

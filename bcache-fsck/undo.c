@@ -182,9 +182,10 @@ static void print_device_json(struct undo_work *work, size_t i)
 static void print_device_text(struct undo_work *work, size_t i)
 {
 	const struct bcfmt_undo_device *info = bcfmt_undo_file_device(work->file, i);
-	const struct bcfmt_undo_tally *tally = bcfmt_undo_file_tally(work->file, i);
+	uint64_t same = bcfmt_undo_file_tally(work->file, i)->sectors[BCFMT_UNDO_AS_BEFORE];
+	uint64_t differing = info->saved_sectors - same;
 	const char *name = name_of(work, i);
-	uint64_t differing = info->saved_sectors - tally->sectors[BCFMT_UNDO_AS_BEFORE];
+	bool is_renamed = strcmp(name, info->name) != 0;
 
 	if (work->options->verbose) {
 		print_ident(work, name, "was", &info->before);
@@ -192,14 +193,11 @@ static void print_device_text(struct undo_work *work, size_t i)
 	}
 	if (!bcfmt_undo_file_dev(work->file, i))
 		bcfmt_out_line(work->out, "%s: not given, and nothing of it to put back", name);
-	else if (strcmp(name, info->name))
-		bcfmt_out_line(work->out,
-			       "%s, then %s: %" PRIu64 " sectors differ, %" PRIu64 " are as before",
-			       name, info->name, differing, tally->sectors[BCFMT_UNDO_AS_BEFORE]);
 	else
-		bcfmt_out_line(work->out,
-			       "%s: %" PRIu64 " sectors differ, %" PRIu64 " are as before", name,
-			       differing, tally->sectors[BCFMT_UNDO_AS_BEFORE]);
+		bcfmt_out_line(work->out, "%s%s%s: %" PRIu64 " sector%s, %" PRIu64 " %s as before",
+			       name, is_renamed ? ", then " : "", is_renamed ? info->name : "",
+			       differing, differing == 1 ? " differs" : "s differ", same,
+			       same == 1 ? "is" : "are");
 }
 
 static void print_devices(struct undo_work *work, const struct cli_devices *devices)
@@ -268,11 +266,12 @@ static void print_result(struct undo_work *work, bool is_put_back)
 	if (work->options->is_quiet)
 		return;
 	if (is_put_back)
-		bcfmt_out_line(work->out, "%" PRIu64 " sectors are put back: all is as before",
-			       work->differing_sectors);
+		bcfmt_out_line(work->out, "%" PRIu64 " sector%s put back: all is as before",
+			       work->differing_sectors,
+			       work->differing_sectors == 1 ? " is" : "s are");
 	else if (work->differing_sectors)
-		bcfmt_out_line(work->out, "%" PRIu64 " sectors would be put back",
-			       work->differing_sectors);
+		bcfmt_out_line(work->out, "%" PRIu64 " sector%s would be put back",
+			       work->differing_sectors, work->differing_sectors == 1 ? "" : "s");
 	else
 		bcfmt_out_line(work->out, "nothing to put back: all is as before");
 }

@@ -5,10 +5,12 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#include <bcfmt/write_log.h>
 #include <bcfmt/writeback.h>
 
 #define BACKING_SECTORS 4096u
 #define LEFT_MAX 16u
+#define LOG_BYTES (4u << 20)
 
 TestSuite(writeback, .init = begin, .fini = end);
 
@@ -126,6 +128,54 @@ Test(writeback, dirty_extents_go_home_and_nothing_else_is_written)
 	expect_home(kit.backing[0], 108, 112, 5, 0);
 	expect_untouched(kit.backing[0], 112, 4080);
 	expect_home(kit.backing[0], 4080, 4096, 7, 0);
+	bcfmt_home_free(home);
+}
+
+/* What lies side by side at home is one write, wherever it lay; and they ascend. */
+Test(writeback, it_writes_in_the_order_of_the_device_and_as_much_as_goes_on_at_once)
+{
+	struct bcfmt_writeback_params params = { .undo = NULL };
+	struct bcfmt_write_log_entry entry;
+	struct bcfmt_recording *recording;
+	struct bcfmt_write_log *writes;
+	struct bcfmt_dev *log_dev;
+	struct bcfmt_key keys[64];
+	uint64_t at = 0, n_writes = 0;
+	uint32_t begin, i;
+
+	/* Two stretches of 32 extents, whose places on the cache run against them. */
+	for (i = 0; i < 64; i++)
+		keys[i] = dirty(0, (i < 32 ? 100 : 2000) + 8ull * (i % 32), 8, 40 - i / 2,
+				8 * (1 - i % 2));
+	set_kit_backing(&kit, 0, BCFMT_BDEV_DIRTY, BACKING_SECTORS);
+	open_leaf(keys, 64);
+	cr_assert_eq(bcfmt_recording_new(kit.ctx, &recording), BCFMT_OK);
+	cr_assert_eq(bcfmt_dev_mem(kit.ctx, "log", NULL, LOG_BYTES, &log_dev), BCFMT_OK);
+	cr_assert_eq(bcfmt_dev_recording(kit.ctx, recording, kit.backing[0], log_dev,
+					 &params.target),
+		     BCFMT_OK);
+	begin = bcfmt_recording_entries(recording);
+	cr_assert_eq(run(0, &params), BCFMT_OK, "%s", bcfmt_ctx_fault(kit.ctx));
+	cr_expect_eq(sums.copied_bytes, 64 * 8 * 512);
+	cr_assert_eq(bcfmt_write_log_open(kit.ctx, log_dev, BACKING_SECTORS * 512, &writes),
+		     BCFMT_OK);
+	for (i = begin; i < bcfmt_write_log_entries(writes); i++) {
+		cr_assert_eq(bcfmt_write_log_entry(writes, i, &entry), BCFMT_OK);
+		if (!entry.is_write)
+			continue;
+		cr_expect_eq(entry.start_sector, n_writes ? 2000 : 100);
+		cr_expect_eq(entry.sectors, 256);
+		cr_expect_geq(entry.start_sector, at);
+		at = entry.start_sector + entry.sectors;
+		n_writes++;
+	}
+	cr_expect_eq(n_writes, 2);
+	/* The last thing is that all of it is durable. */
+	cr_expect(!entry.is_write && entry.flags & BCFMT_WRITE_LOG_FLUSH);
+	bcfmt_write_log_free(writes);
+	bcfmt_dev_free(params.target);
+	bcfmt_dev_free(log_dev);
+	bcfmt_recording_free(recording);
 	bcfmt_home_free(home);
 }
 
