@@ -11,6 +11,7 @@
 ## make check-found      lost roots, nodes, prios and uuid tables, found again by searching
 ## make check-image      metadata images of all fixtures and cases
 ## make check-map        bucket maps of all fixtures and cases, and of 33 million buckets
+## make check-report     reports of fixtures and cases, their page in Chromium, 40 million extents
 ## make check-faults     everything that can fail fails, at every call of every command
 ## make check-fields     every field of every structure of real caches changed, one at a time
 ## make check-damage     every damage of a list done to real caches, repaired, compared sector by sector
@@ -80,7 +81,7 @@ say      = $(if $(V),,@printf '  %-4s %s\n' $(1) $(@:$(B)/%=%);)
 
 # ---- our flags; CPPFLAGS, CFLAGS, LDFLAGS and LDLIBS stay the user's and come after --------
 # pkg-config is asked when a recipe first needs the answer, so that `make deps` can install it.
-pkgs     := libisal uuid blkid jansson zlib libpng
+pkgs     := libisal uuid blkid jansson zlib libpng libarchive
 once      = $(eval $(1) := $(shell $(2)))$($(1))
 pkg_c     = $(call once,pkg_c,$(PKG_CONFIG) --cflags $(pkgs) 2>/dev/null)
 pkg_l     = $(call once,pkg_l,$(PKG_CONFIG) --libs $(pkgs) 2>/dev/null)
@@ -282,8 +283,8 @@ ring   = $(q)B='$(B)' tests/tools/ring $@
 jobs   = $(if $(findstring j,$(filter-out --%,$(MAKEFLAGS))),,-j$(shell nproc))
 
 .PHONY: deps demo bench fuzz check check-rings check-sanitize check-crash check-repairs check-found \
-        check-repair-cuts check-image check-map check-mount check-faults check-fields check-damage \
-        check-kernel kernel-deps \
+        check-repair-cuts check-image check-map check-report report-deps check-mount check-faults \
+        check-fields check-damage check-kernel kernel-deps \
         $(rings)
 deps:
 	@PKG_CONFIG='$(PKG_CONFIG)' tests/tools/deps check
@@ -366,6 +367,11 @@ check-map: programs $(tools)
 	$(ring) tests/tools/check-map
 check-map-sample: programs $(tools)
 	$(ring) tests/tools/check-map --sample
+# Installs a browser; the largest cache takes a minute or two, and a gigabyte in TMPDIR.
+check-report: report-deps programs $(tools)
+	$(ring) tests/tools/check-report
+report-deps:
+	@PKG_CONFIG='$(PKG_CONFIG)' tests/tools/deps report
 check-super: programs
 	$(ring) tests/tools/check-super
 check-repair-super: programs

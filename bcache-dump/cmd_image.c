@@ -32,8 +32,7 @@ static void result_row(struct dump *d, const struct bcfmt_image_stats *stats)
 	bcfmt_row_end(out);
 }
 
-/* What is not in the image and was asked for. True when there is any of it. */
-static bool tell_rest(const struct dump *d, const struct bcfmt_image_stats *stats)
+bool image_tell_rest(const struct dump *d, const struct bcfmt_image_stats *stats)
 {
 	const struct bcfmt_set *set = d->set;
 	const char *name = set->has_cache ? dump_cache_name(d) : NULL;
@@ -78,7 +77,7 @@ int cmd_image(struct dump *d)
 	if (!code) {
 		if (!sink_is_stdout(sink) && !d->opt.is_quiet)
 			result_row(d, &stats);
-		code = tell_rest(d, &stats) ? DUMP_DAMAGED : DUMP_DONE;
+		code = image_tell_rest(d, &stats) ? DUMP_DAMAGED : DUMP_DONE;
 	}
 	sink_free(sink);
 	return code;

@@ -282,18 +282,33 @@ static void tell_damage(struct journal_dump *jd)
 		jd->is_damaged = true;
 }
 
+static bcfmt_err show(struct journal_dump *jd)
+{
+	bcfmt_err err;
+
+	ring_row(jd);
+	histories_row(jd);
+	err = show_entries(jd);
+	free(jd->buf);
+	if (!err)
+		stop_rows(jd);
+	return err;
+}
+
+bcfmt_err journal_rows(struct dump *d)
+{
+	struct journal_dump jd = { .d = d, .journal = &d->set->journal };
+
+	return show(&jd);
+}
+
 int cmd_journal(struct dump *d)
 {
 	struct journal_dump jd = { .d = d, .journal = &d->set->journal };
-	bcfmt_err err;
+	bcfmt_err err = show(&jd);
 
-	ring_row(&jd);
-	histories_row(&jd);
-	err = show_entries(&jd);
-	free(jd.buf);
 	if (err)
 		return dump_failed(d, err);
-	stop_rows(&jd);
 	tell_damage(&jd);
 	return jd.is_damaged ? DUMP_DAMAGED : DUMP_DONE;
 }

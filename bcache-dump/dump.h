@@ -32,6 +32,7 @@ enum dump_command {
 	CMD_RESTORE,
 	CMD_MAP,
 	CMD_MOUNT,
+	CMD_REPORT,
 	CMD_COUNT,
 };
 
@@ -108,6 +109,12 @@ int cmd_image(struct dump *d);
 int cmd_restore(struct dump *d);
 int cmd_map(struct dump *d);
 int cmd_mount(struct dump *d);
+int cmd_report(struct dump *d);
+
+/* What the journal command prints, without a word on what is wrong. */
+bcfmt_err journal_rows(struct dump *d);
+/* Says what an image of d->set lacks that was asked for. True when there is any of it. */
+bool image_tell_rest(const struct dump *d, const struct bcfmt_image_stats *stats);
 
 /* Prints why a call of the library failed and returns the exit code for it. */
 int dump_failed(struct dump *d, bcfmt_err err);

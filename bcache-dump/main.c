@@ -19,13 +19,14 @@ static const struct {
 	[CMD_EXPORT] = { cmd_export, true },	[CMD_IMAGE] = { cmd_image, true },
 	[CMD_RESTORE] = { cmd_restore, false }, [CMD_MAP] = { cmd_map, true },
 	[CMD_MOUNT] = { cmd_mount, true },
+	[CMD_REPORT] = { cmd_report, true },
 };
 
 /* Commands that write a file, and have it to take away when they fail. */
 static bool is_writing(unsigned int command)
 {
 	return command == CMD_EXPORT || command == CMD_IMAGE || command == CMD_RESTORE ||
-	       command == CMD_MAP;
+	       command == CMD_MAP || command == CMD_REPORT;
 }
 
 int dump_failed(struct dump *d, bcfmt_err err)
@@ -74,7 +75,8 @@ static int open_set(struct dump *d)
 	if (err)
 		return dump_failed(d, err);
 	/* There is something to say, or to keep, of a set without a cache too. */
-	if (d->parser.command_index == CMD_VERDICT || d->parser.command_index == CMD_IMAGE)
+	if (d->parser.command_index == CMD_VERDICT || d->parser.command_index == CMD_IMAGE ||
+	    d->parser.command_index == CMD_REPORT)
 		return DUMP_DONE;
 	return check_cache(d);
 }

@@ -70,14 +70,14 @@ static const struct cli_option options[] = {
 	{ OPT_FOREGROUND, 'f', "foreground", CLI_ARG_NONE, NULL, false, FOR(MOUNT),
 	  "stay, until it is unmounted or interrupted" },
 	{ OPT_OUTPUT, 'o', "output", CLI_ARG_FILE, "FILE|-", false,
-	  FOR(EXPORT) | FOR(IMAGE) | FOR(RESTORE) | FOR(MAP),
+	  FOR(EXPORT) | FOR(IMAGE) | FOR(RESTORE) | FOR(MAP) | FOR(REPORT),
 	  "a file (volumes and devices are written sparse), a block\n"
 	  "device, or - for a stream; restore takes a folder too" },
 	{ OPT_MOUNT, 'o', "options", CLI_ARG_TEXT, "OPTION,...", true, FOR(MOUNT),
 	  "options of FUSE, as allow_other" },
-	{ OPT_SCRUB, 0, "scrub", CLI_ARG_NONE, NULL, false, FOR(IMAGE),
+	{ OPT_SCRUB, 0, "scrub", CLI_ARG_NONE, NULL, false, FOR(IMAGE) | FOR(REPORT),
 	  "replace uuids and labels throughout" },
-	{ OPT_SCAN, 0, "scan", CLI_ARG_CHOICE, "all|heads|none", false, FOR(IMAGE),
+	{ OPT_SCAN, 0, "scan", CLI_ARG_CHOICE, "all|heads|none", false, FOR(IMAGE) | FOR(REPORT),
 	  "look for nodes that nothing points to in all blocks (default),\n"
 	  "where buckets begin, or not at all" },
 	{ OPT_MEMBER, 0, "member", CLI_ARG_TEXT, "NAME", false, FOR(RESTORE),
@@ -130,6 +130,8 @@ static const struct cli_command commands[CMD_COUNT] = {
 		      "a picture of what every bucket is used for" },
 	[CMD_MOUNT] = { "mount", "[options] DIR CACHE [BACKING...]",
 			"all volumes as read-only files of a folder" },
+	[CMD_REPORT] = { "report", "[options] -o FILE.tar.gz CACHE [BACKING...]",
+			 "image, findings and a page to read, in one file" },
 };
 
 static const struct cli_program program = {
@@ -302,6 +304,8 @@ static void check(const struct dump *d)
 		cli_usage(&d->parser, "export needs -o FILE");
 	if (d->parser.command_index == CMD_IMAGE && !opt->output)
 		cli_usage(&d->parser, "image needs -o FILE");
+	if (d->parser.command_index == CMD_REPORT && !opt->output)
+		cli_usage(&d->parser, "report needs -o FILE.tar.gz");
 	if (d->parser.command_index == CMD_RESTORE && !opt->output)
 		cli_usage(&d->parser, "restore needs -o FOLDER or -o FILE");
 	if (d->parser.command_index == CMD_RESTORE && d->n_paths > 1)

@@ -22,7 +22,7 @@ static const struct {
 
 /* ---- text ---- */
 
-static void put_place(struct bcfmt_out *out, const struct bcfmt_where *where)
+const char *out_place_text(const struct bcfmt_where *where, char text[OUT_PLACE_BYTES])
 {
 	const struct {
 		const char *name;
@@ -33,21 +33,21 @@ static void put_place(struct bcfmt_out *out, const struct bcfmt_where *where)
 		{ "block", where->block },
 		{ "key", where->key },
 	};
-	const char *sep = "";
+	size_t len = 0;
 
-	for (size_t i = 0; i < sizeof(places) / sizeof(places[0]); i++) {
-		if (places[i].value == BCFMT_NO_NUMBER)
-			continue;
-		out_put(out, "%s%s %" PRIu64, sep, places[i].name, places[i].value);
-		sep = " ";
-	}
-	if (*sep)
-		out_put(out, ": ");
+	*text = 0;
+	for (size_t i = 0; i < sizeof(places) / sizeof(places[0]); i++)
+		if (places[i].value != BCFMT_NO_NUMBER)
+			len += (size_t)snprintf(text + len, OUT_PLACE_BYTES - len, "%s%s %" PRIu64,
+						len ? " " : "", places[i].name, places[i].value);
+	if (len)
+		snprintf(text + len, OUT_PLACE_BYTES - len, ": ");
+	return text;
 }
 
 static void put_finding(struct bcfmt_out *out, const struct bcfmt_finding *finding)
 {
-	char message[MESSAGE_BYTES];
+	char message[MESSAGE_BYTES], place[OUT_PLACE_BYTES];
 
 	bcfmt_finding_message(finding, message, sizeof(message));
 	if (finding->where.device)
@@ -55,8 +55,7 @@ static void put_finding(struct bcfmt_out *out, const struct bcfmt_finding *findi
 	out_put_styled(out, out_severity_style(finding->problem->severity), "BC%04d %s",
 		       (int)finding->problem->id, finding->problem->slug);
 	out_put(out, ": ");
-	put_place(out, &finding->where);
-	out_put(out, "%s", message);
+	out_put(out, "%s%s", out_place_text(&finding->where, place), message);
 	out_end_line(out);
 }
 

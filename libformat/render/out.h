@@ -50,6 +50,10 @@ const char *out_effect_text(enum bcfmt_effect effect);
 const char *out_consent_text(enum bcfmt_consent consent);
 enum out_style out_severity_style(enum bcfmt_severity severity);
 
+/* "bucket 7 sector 896 block 9: ", what is known of it. text is returned. */
+#define OUT_PLACE_BYTES 128u
+const char *out_place_text(const struct bcfmt_where *where, char text[OUT_PLACE_BYTES]);
+
 /* The rest of the line that says whether a kernel registers the set, and what belongs to it. */
 void out_predictions_of_cache(struct bcfmt_out *out, const struct bcfmt_set *set,
 			      const struct bcfmt_verdict *verdict);
