@@ -168,11 +168,12 @@ static uint64_t after_last_gap(const struct bcfmt_set *set)
 	for (size_t i = 0; i < journal->n_entries; i++) {
 		uint64_t seq = journal->entries[i].seq;
 
-		if (seq < expected)
+		if (seq < expected || journal->entries[i].is_misnumbered)
 			continue;
 		if (seq > set->newest.seq)
 			break;
-		if (seq > expected)
+		if (seq > expected &&
+		    (seq > expected + 1 || !bcfmt_journal_mended_at(journal, expected)))
 			gap_end = seq;
 		expected = seq + 1;
 	}

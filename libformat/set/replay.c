@@ -128,13 +128,23 @@ static size_t window_begin(const struct bcfmt_journal *journal, size_t newest, u
 	return begin;
 }
 
-/* First entry of the gapless run that ends with newest. */
+/* First entry of the gapless run that ends with newest. A mended entry fills a gap. */
 static size_t history_begin(const struct bcfmt_journal *journal, size_t newest)
 {
+	uint64_t seq = journal->entries[newest].seq;
 	size_t begin = newest;
 
-	while (begin && journal->entries[begin - 1].seq + 1 >= journal->entries[begin].seq)
-		begin--;
+	for (size_t i = newest; i-- > 0;) {
+		const struct bcfmt_journal_entry *entry = &journal->entries[i];
+
+		if (entry->is_misnumbered)
+			continue;
+		if (entry->seq + 1 < seq &&
+		    (entry->seq + 2 < seq || !bcfmt_journal_mended_at(journal, entry->seq + 1)))
+			break;
+		seq = entry->seq;
+		begin = i;
+	}
 	return begin;
 }
 
@@ -149,32 +159,48 @@ static bool is_first_entry(const struct bcfmt_set *set, const struct bcfmt_journ
 	       entry->prio_bucket != set->newest.prio_bucket[set->geo.nr_this_dev];
 }
 
+struct entry_buf {
+	uint8_t *bytes;
+	size_t len_bytes;
+};
+
+/* Adds the keys of an entry that was loaded; one that no longer verifies has none. */
+static bcfmt_err add_loaded(struct bcfmt_set *set, struct replay *replay,
+			    const struct bcfmt_jset *jset, bcfmt_err loaded)
+{
+	if (loaded == BCFMT_E_DAMAGED || loaded == BCFMT_END)
+		return BCFMT_OK;
+	return loaded ? loaded : add_entry(set, replay, jset);
+}
+
 static bcfmt_err add_entries(struct bcfmt_set *set, struct replay *replay, size_t begin)
 {
 	const struct bcfmt_journal *journal = &set->journal;
-	uint64_t newest_seq = set->newest.seq;
-	uint8_t *buf = NULL;
-	size_t buf_bytes = 0;
+	uint64_t seq = 0, newest_seq = set->newest.seq;
+	struct entry_buf buf = { NULL, 0 };
 	bcfmt_err err = BCFMT_OK;
 
 	replay->first_seq = journal->entries[begin].seq;
 	replay->is_of_new_set = is_first_entry(set, &journal->entries[begin]);
 	for (size_t i = begin;
 	     !err && i < journal->n_entries && journal->entries[i].seq <= newest_seq; i++) {
+		const struct bcfmt_journal_entry *entry = &journal->entries[i];
 		struct bcfmt_jset jset;
 
 		/* Of entries with one number only the first counts. */
-		if (i && journal->entries[i - 1].seq == journal->entries[i].seq)
+		if (entry->is_misnumbered || (seq && entry->seq == seq))
 			continue;
-		err = bcfmt_journal_entry_load(journal, i, &buf, &buf_bytes, &jset);
-		if (err == BCFMT_E_DAMAGED) {
-			err = BCFMT_OK;
-			continue;
-		}
+		if (seq && entry->seq == seq + 2)
+			err = add_loaded(set, replay, &jset,
+					 bcfmt_journal_mended_load(journal, seq + 1, &buf.bytes,
+								   &buf.len_bytes, &jset));
+		seq = entry->seq;
 		if (!err)
-			err = add_entry(set, replay, &jset);
+			err = add_loaded(set, replay, &jset,
+					 bcfmt_journal_entry_load(journal, i, &buf.bytes,
+								  &buf.len_bytes, &jset));
 	}
-	free(buf);
+	free(buf.bytes);
 	return err;
 }
 
