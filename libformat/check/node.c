@@ -185,7 +185,7 @@ static bcfmt_err check_range(struct node_check *nc, const struct bcfmt_key *key,
 	if ((is_late || is_early) && !nc->view->is_disordered) {
 		__atomic_store_n(&nc->ck->is_doubtful, true, __ATOMIC_RELAXED);
 		/* Of a child, its range; where that begins nobody says. */
-		if (!ref->level)
+		if (!ref->level && !nc->view->has_foreign_keys)
 			err = check_loss_key(nc->ck, BCFMT_LOSS_NODE, key);
 	}
 	if (!err && is_late && !nc->has_late)
@@ -199,9 +199,16 @@ static bcfmt_err check_range(struct node_check *nc, const struct bcfmt_key *key,
 	return err;
 }
 
-/* Dirty data at a place that cannot be is lost, unless a later key covers it: nobody can tell. */
-static bcfmt_err add_invalid(struct check *ck, const struct bcfmt_key *key)
+/*
+ * Dirty data at a place that cannot be is lost, unless a later key covers it: nobody can tell where
+ * the journal does not know.
+ */
+static bcfmt_err add_invalid(struct node_check *nc, const struct bcfmt_key *key)
 {
+	struct check *ck = nc->ck;
+
+	if (nc->view->has_foreign_keys)
+		return BCFMT_OK;
 	__atomic_store_n(&ck->is_doubtful, true, __ATOMIC_RELAXED);
 	if (!bcfmt_key_is_dirty(key) || bcfmt_key_inode(key) >= ck->set->n_uuids)
 		return check_loss_key(ck, BCFMT_LOSS_NODE, key);
@@ -219,7 +226,7 @@ static bcfmt_err check_extent_key(struct node_check *nc, const struct bcfmt_key 
 	bcfmt_err err = BCFMT_OK;
 
 	if (fault && fault != BCFMT_KEY_ZERO_SIZE)
-		err = add_invalid(nc->ck, key);
+		err = add_invalid(nc, key);
 	if (err)
 		return err;
 	if (fault && fault != BCFMT_KEY_ZERO_SIZE)
@@ -229,7 +236,7 @@ static bcfmt_err check_extent_key(struct node_check *nc, const struct bcfmt_key 
 		return BCFMT_OK;
 	/* No device has such a number, so a kernel reads what the key covers. */
 	if (!bcfmt_ptr_is_available(key->ptr))
-		err = add_invalid(nc->ck, key);
+		err = add_invalid(nc, key);
 	if (err)
 		return err;
 	return CHECK_REPORT(nc->ck, EXTENT_OTHER_MEMBER, &nc->where,

@@ -162,6 +162,12 @@ const struct vec *replay_doubts(const struct replay *replay);
 typedef bcfmt_err (*replay_silent_fn)(void *arg, struct bcfmt_pos lo, struct bcfmt_pos hi);
 bcfmt_err replay_each_silent(struct replay *replay, uint64_t from_seq, replay_silent_fn fn,
 			     void *arg);
+/*
+ * Number of the newest entry, of all that lead to the newest without a hole, that put this sector of
+ * the inode at this sector of the cache; 0: none did. E_NOMEM.
+ */
+bcfmt_err tree_put_seq(const struct bcfmt_tree *tree, uint32_t inode, uint64_t sector,
+		       uint64_t cache_sector, uint64_t *seq);
 /* An own collection of keys: new, add, finish. */
 bcfmt_err replay_new(struct bcfmt_ctx *ctx, struct replay **out);
 bcfmt_err replay_add(struct replay *replay, const struct bcfmt_replay_key *key);
