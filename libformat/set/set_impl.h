@@ -153,6 +153,13 @@ bool replay_is_of_new_set(const struct replay *replay);
 bool replay_has_impossible(const struct replay *replay);
 /* In an entry to replay it is not known where keys begin: what it names may be anything. */
 bool replay_is_garbled(const struct replay *replay);
+/*
+ * Entries that end within a key: the buffer in which a kernel makes an entry still has the words of
+ * an older one behind it. A key that an older entry has is none of this one, since no place is
+ * written twice; any other may be. `all` has the older entries, too. kernel: journal_write(),
+ * bch_alloc_sectors().
+ */
+bcfmt_err replay_settle_tails(struct replay *replay, struct replay *all, uint64_t window_seq);
 /* Ranges (struct bcfmt_span) of keys that were taken although they say a wrong number of pointers. */
 const struct vec *replay_doubts(const struct replay *replay);
 /*

@@ -49,6 +49,10 @@ bcfmt_err bcfmt_tree_open(struct bcfmt_set *set, const struct bcfmt_tree_visitor
 	err = replay_load(set, false, &gen_rose, &tree->replay);
 	if (!err && replay_has_history(set))
 		err = replay_load(set, true, &gen_rose, &tree->history);
+	if (!err && tree->history)
+		err = replay_settle_tails(tree->history, tree->history, set->window_seq);
+	if (!err)
+		err = replay_settle_tails(tree->replay, journal_of(tree), set->window_seq);
 	if (!err && set->has_newest)
 		tree->is_whole_life = set_has_whole_life(set) &&
 				      replay_is_of_new_set(journal_of(tree)) &&
