@@ -187,6 +187,30 @@ static bool has_seq(const struct dump_options *opt, uint64_t seq)
 	return !opt->has_seqs || (seq >= opt->seq_first && seq <= opt->seq_last);
 }
 
+/* An entry that no kernel takes, but that is known. */
+static void mended_row(struct journal_dump *jd, const struct bcfmt_journal_mended *mended)
+{
+	static const char *const wrong[] = {
+		[BCFMT_MEND_BIT] = "bit", [BCFMT_MEND_MAGIC] = "magic", [BCFMT_MEND_SEQ] = "number"
+	};
+	const struct bcfmt_journal_entry *entry = &mended->entry;
+	const struct bcfmt_geometry *geo = &jd->journal->geo;
+	uint64_t bucket = (uint64_t)geo->first_bucket + entry->ring_index;
+	struct bcfmt_out *out = jd->d->out;
+
+	if (!has_seq(&jd->d->opt, entry->seq))
+		return;
+	bcfmt_row_begin(out, "mended");
+	bcfmt_row_u64(out, "seq", entry->seq);
+	bcfmt_row_u64(out, "last_seq", entry->last_seq);
+	bcfmt_row_text(out, "wrong", wrong[mended->mend.kind]);
+	bcfmt_row_u64(out, "bucket", bucket);
+	bcfmt_row_u64(out, "sector", bcfmt_bucket_sector(geo, bucket) + entry->sector);
+	bcfmt_row_u64(out, "blocks", entry->blocks);
+	bcfmt_row_u64(out, "keys_words", entry->keys_words);
+	bcfmt_row_end(out);
+}
+
 /* Numbers that no entry has, first..last; needed ones make the set incomplete. */
 static void gap_row(struct journal_dump *jd, uint64_t first_seq, uint64_t last_seq)
 {
@@ -195,6 +219,10 @@ static void gap_row(struct journal_dump *jd, uint64_t first_seq, uint64_t last_s
 	bool is_needed =
 		set->has_newest && last_seq >= set->newest.last_seq && first_seq <= set->newest.seq;
 
+	if (first_seq == last_seq && bcfmt_journal_mended_at(jd->journal, first_seq)) {
+		mended_row(jd, bcfmt_journal_mended_at(jd->journal, first_seq));
+		return;
+	}
 	if (is_needed) {
 		uint64_t from = first_seq > set->newest.last_seq ? first_seq : set->newest.last_seq;
 

@@ -39,6 +39,8 @@ static bool is_told_or_harmless(enum bcfmt_problem_id id)
 	case BCFMT_P_JOURNAL_KERNEL_MISSES:
 	case BCFMT_P_JOURNAL_SEARCH_HOLE:
 	case BCFMT_P_JOURNAL_FULL:
+	/* Read all the same. */
+	case BCFMT_P_JOURNAL_MENDED:
 	/* Told when the tree is opened, or chosen with --incarnation. */
 	case BCFMT_P_JOURNAL_GAP:
 	case BCFMT_P_JOURNAL_GAP_DISCARD:

@@ -178,7 +178,7 @@ static bcfmt_err check_range(struct node_check *nc, const struct bcfmt_key *key,
 	if ((is_late || is_early) && !nc->view->is_disordered) {
 		__atomic_store_n(&nc->ck->is_doubtful, true, __ATOMIC_RELAXED);
 		/* Of a child, its range; where that begins nobody says. */
-		if (!ref->level)
+		if (!ref->level && !nc->view->has_foreign_keys)
 			err = check_loss_key(nc->ck, BCFMT_LOSS_NODE, key);
 	}
 	if (!err && is_late && !nc->has_late)
@@ -192,6 +192,12 @@ static bcfmt_err check_range(struct node_check *nc, const struct bcfmt_key *key,
 	return err;
 }
 
+/* Where the journal knows every write, keys that no kernel puts into a leaf lose nothing. */
+static bcfmt_err add_invalid(const struct node_check *nc, const struct bcfmt_key *key)
+{
+	return nc->view->has_foreign_keys ? BCFMT_OK : check_invalid_extent(nc->ck, key);
+}
+
 static bcfmt_err check_extent_key(struct node_check *nc, const struct bcfmt_key *key,
 				  const char *text)
 {
@@ -200,7 +206,7 @@ static bcfmt_err check_extent_key(struct node_check *nc, const struct bcfmt_key 
 	bcfmt_err err = BCFMT_OK;
 
 	if (fault && fault != BCFMT_KEY_ZERO_SIZE)
-		err = check_invalid_extent(nc->ck, key);
+		err = add_invalid(nc, key);
 	if (err)
 		return err;
 	if (fault && fault != BCFMT_KEY_ZERO_SIZE)
@@ -210,7 +216,7 @@ static bcfmt_err check_extent_key(struct node_check *nc, const struct bcfmt_key 
 		return BCFMT_OK;
 	/* No device has such a number, so a kernel reads what the key covers. */
 	if (!bcfmt_ptr_is_available(key->ptr))
-		err = check_invalid_extent(nc->ck, key);
+		err = add_invalid(nc, key);
 	if (err)
 		return err;
 	return CHECK_REPORT(nc->ck, EXTENT_OTHER_MEMBER, &nc->where,

@@ -7,6 +7,7 @@
  * Needs: journal and histories of the set. kernel: bch_journal_read(), bch_journal_mark(),
  * bch_journal_replay(), run_cache_set().
  */
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/checked.h"
@@ -54,13 +55,43 @@ static bcfmt_err check_stop(struct check *ck, const struct bcfmt_journal_stop *s
 			    BCFMT_U64("bytes", stop->bytes));
 }
 
+static const char *mend_text(const struct bcfmt_journal_mend *mend, char text[64])
+{
+	switch (mend->kind) {
+	case BCFMT_MEND_BIT:
+		snprintf(text, 64, "bit %u of byte %u is wrong", log2_floor(mend->mask),
+			 mend->offset_bytes);
+		return text;
+	case BCFMT_MEND_MAGIC:
+		return "its magic is wrong";
+	case BCFMT_MEND_SEQ:
+		break;
+	}
+	return "its number is wrong";
+}
+
+static bcfmt_err report_mended(struct check *ck, const struct bcfmt_journal_mended *mended)
+{
+	const struct bcfmt_geometry *geo = &ck->set->geo;
+	struct bcfmt_where where = check_where(ck, "journal");
+	char text[64];
+
+	where.bucket = (uint64_t)geo->first_bucket + mended->entry.ring_index;
+	where.sector = bcfmt_bucket_sector(geo, where.bucket) + mended->entry.sector;
+	return CHECK_REPORT(ck, JOURNAL_MENDED, &where, BCFMT_U64("seq", mended->entry.seq),
+			    BCFMT_TEXT("how", mend_text(&mended->mend, text)));
+}
+
 static bcfmt_err report_gap(struct check *ck, uint64_t first, uint64_t last)
 {
 	const struct bcfmt_set *set = ck->set;
 	struct bcfmt_where where = where_entry(ck, set->newest_index);
 	bool is_tolerated =
 		first == set->newest.last_seq && set->cache.super.flags & BCFMT_SUPER_FLAG_DISCARD;
+	const struct bcfmt_journal_mended *mended = bcfmt_journal_mended_at(&set->journal, first);
 
+	if (mended && first == last)
+		return report_mended(ck, mended);
 	ck->is_doubtful = true;
 	if (is_tolerated)
 		return CHECK_REPORT(ck, JOURNAL_GAP_DISCARD, &where, BCFMT_U64("first", first),

@@ -358,6 +358,8 @@ static bcfmt_err add_gaps(struct check *ck)
 					       .id = BCFMT_P_JOURNAL_GAP,
 					       .order = replay_order(i, 0) };
 
+		if (seq == expected + 1 && bcfmt_journal_mended_at(journal, expected))
+			event.id = BCFMT_P_JOURNAL_MENDED;
 		if (seq != expected) {
 			predict_value_u64(&event, expected);
 			predict_value_u64(&event, seq - 1);

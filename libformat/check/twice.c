@@ -162,6 +162,28 @@ static bcfmt_err doubt_part(struct check *ck, const struct used_range *range,
 			  end_cache_sector + shift);
 }
 
+/*
+ * Both ranges have these sectors of the cache. That of which an entry of the journal tells later
+ * that it was put there has its own data; without such a word it may be either's.
+ */
+static bcfmt_err doubt_both(struct check *ck, const struct used_range *first,
+			    const struct used_range *second, uint64_t end)
+{
+	const struct used_range *of[] = { first, second };
+	uint64_t begin = second->cache_sector, seq[2] = { 0, 0 };
+	bcfmt_err err = BCFMT_OK;
+
+	for (unsigned int i = 0; !err && i < 2; i++)
+		err = tree_put_seq(ck->tree, of[i]->inode,
+				   of[i]->start_sector + (begin - of[i]->cache_sector), begin,
+				   &seq[i]);
+	if (!err && seq[0] <= seq[1])
+		err = doubt_part(ck, first, begin, end);
+	if (!err && seq[1] <= seq[0])
+		err = doubt_part(ck, second, begin, end);
+	return err;
+}
+
 static bcfmt_err report_twice(struct check *ck, const struct used_range *first,
 			      const struct used_range *second)
 {
@@ -170,10 +192,8 @@ static bcfmt_err report_twice(struct check *ck, const struct used_range *first,
 	uint64_t end = first_end < second_end ? first_end : second_end;
 	struct bcfmt_where where = check_where(ck, "key");
 	char a[64], b[64];
-	bcfmt_err err = doubt_part(ck, first, second->cache_sector, end);
+	bcfmt_err err = doubt_both(ck, first, second, end);
 
-	if (!err)
-		err = doubt_part(ck, second, second->cache_sector, end);
 	if (err)
 		return err;
 	where.sector = second->cache_sector;

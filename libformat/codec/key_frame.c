@@ -89,6 +89,17 @@ bool key_frame_find(const uint8_t *raw, uint32_t words, struct key_frame *out)
 	return words - stop == 1;
 }
 
+bool key_frame_find_tail(const uint8_t *raw, uint32_t words, uint32_t avail_words,
+			 struct key_frame *frame, struct bcfmt_key *out)
+{
+	uint32_t last, stop = run_end(raw, words, 0, &last);
+
+	*frame = (struct key_frame){ stop, KEY_FRAME_NONE, 0 };
+	return stop < words && words - stop < 3 && avail_words >= words &&
+	       key_at(raw, avail_words, stop) == 3 &&
+	       bcfmt_key_decode(raw + 8 * (size_t)stop, avail_words - stop, out);
+}
+
 bool key_frame_next(const struct key_frame *frame, const uint8_t *raw, uint32_t *word,
 		    struct bcfmt_key *out)
 {

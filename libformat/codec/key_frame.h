@@ -20,6 +20,12 @@ struct key_frame {
 
 /* False when it is not known where keys begin. raw: words u64 words. */
 bool key_frame_find(const uint8_t *raw, uint32_t words, struct key_frame *out);
+/*
+ * The entry ends within a key whose other words lie behind it, up to avail_words; all before it are
+ * keys. Then the frame has these, and *out the key, which has a pointer.
+ */
+bool key_frame_find_tail(const uint8_t *raw, uint32_t words, uint32_t avail_words,
+			 struct key_frame *frame, struct bcfmt_key *out);
 /* Decodes the key at *word and goes on to the next; false at the end. */
 bool key_frame_next(const struct key_frame *frame, const uint8_t *raw, uint32_t *word,
 		    struct bcfmt_key *out);

@@ -10,6 +10,7 @@
 
 #include "base/checked.h"
 #include "base/vec.h"
+#include "codec/jset_mend.h"
 #include "dev/dev_impl.h"
 #include "read/read.h"
 
@@ -197,10 +198,9 @@ int journal_place_cmp(const void *a, const void *b, void *arg)
 
 static void find_newest(struct bcfmt_journal *journal)
 {
-	if (!journal->n_entries)
-		return;
-	journal->has_entries = true;
-	bcfmt_journal_find(journal, journal->entries[journal->n_entries - 1].seq, &journal->newest);
+	for (size_t i = journal->n_entries; i-- > 0 && !journal->has_entries;)
+		journal->has_entries =
+			!bcfmt_journal_find(journal, journal->entries[i].seq, &journal->newest);
 }
 
 bcfmt_err bcfmt_journal_read(struct bcfmt_ctx *ctx, struct bcfmt_dev *dev,
@@ -233,9 +233,11 @@ bcfmt_err bcfmt_journal_read(struct bcfmt_ctx *ctx, struct bcfmt_dev *dev,
 	out->n_stops = scan.stops.n;
 	if (out->n_entries > 1)
 		qsort(out->entries, out->n_entries, sizeof(*out->entries), entry_cmp);
-	find_newest(out);
 	if (!err)
 		err = journal_search_kernel(out);
+	if (!err)
+		err = journal_find_mended(ctx, out);
+	find_newest(out);
 	if (err)
 		bcfmt_journal_clear(out);
 	return err;
@@ -244,6 +246,7 @@ bcfmt_err bcfmt_journal_read(struct bcfmt_ctx *ctx, struct bcfmt_dev *dev,
 void bcfmt_journal_clear(struct bcfmt_journal *journal)
 {
 	free(journal->entries);
+	free(journal->mended);
 	free(journal->stops);
 	free(journal->kernel_list);
 	memset(journal, 0, sizeof(*journal));
@@ -256,28 +259,65 @@ uint64_t bcfmt_journal_entry_sector(const struct bcfmt_journal *journal, size_t 
 	return ring_bucket_sector(&journal->geo, entry->ring_index) + entry->sector;
 }
 
-bcfmt_err bcfmt_journal_entry_load(const struct bcfmt_journal *journal, size_t index, uint8_t **buf,
-				   size_t *buf_bytes, struct bcfmt_jset *out)
+/* The bytes of an entry into *buf, which grows. */
+static bcfmt_err load_raw(const struct bcfmt_journal *journal,
+			  const struct bcfmt_journal_entry *entry, uint8_t **buf, size_t *buf_bytes,
+			  size_t *len_bytes)
 {
-	const struct bcfmt_journal_entry *entry = &journal->entries[index];
-	size_t len = (size_t)entry->blocks * bcfmt_block_bytes(&journal->geo);
+	uint64_t sector = ring_bucket_sector(&journal->geo, entry->ring_index) + entry->sector;
 	struct bcfmt_bad_read bad = { 0, 0 };
-	bcfmt_err err;
 
-	if (*buf_bytes < len) {
-		uint8_t *grown = realloc(*buf, len);
+	*len_bytes = (size_t)entry->blocks * bcfmt_block_bytes(&journal->geo);
+	if (*buf_bytes < *len_bytes) {
+		uint8_t *grown = realloc(*buf, *len_bytes);
 
 		if (!grown)
 			return BCFMT_E_NOMEM;
 		*buf = grown;
-		*buf_bytes = len;
+		*buf_bytes = *len_bytes;
 	}
-	err = bcfmt_dev_read_salvage(
-		journal->dev, bcfmt_journal_entry_sector(journal, index) * BCFMT_SECTOR_BYTES, *buf,
-		len, &bad);
+	return bcfmt_dev_read_salvage(journal->dev, sector * BCFMT_SECTOR_BYTES, *buf, *len_bytes,
+				      &bad);
+}
+
+bcfmt_err bcfmt_journal_entry_load(const struct bcfmt_journal *journal, size_t index, uint8_t **buf,
+				   size_t *buf_bytes, struct bcfmt_jset *out)
+{
+	const struct bcfmt_journal_entry *entry = &journal->entries[index];
+	size_t len_bytes;
+	bcfmt_err err = load_raw(journal, entry, buf, buf_bytes, &len_bytes);
+
 	if (err)
 		return err;
-	if (bcfmt_jset_decode(&journal->geo, *buf, len, out) || out->csum != entry->csum)
+	if (bcfmt_jset_decode(&journal->geo, *buf, len_bytes, out) || out->csum != entry->csum)
+		return BCFMT_E_DAMAGED;
+	return BCFMT_OK;
+}
+
+const struct bcfmt_journal_mended *bcfmt_journal_mended_at(const struct bcfmt_journal *journal,
+							   uint64_t seq)
+{
+	for (size_t i = 0; i < journal->n_mended; i++)
+		if (journal->mended[i].entry.seq == seq)
+			return &journal->mended[i];
+	return NULL;
+}
+
+bcfmt_err bcfmt_journal_mended_load(const struct bcfmt_journal *journal, uint64_t seq,
+				    uint8_t **buf, size_t *buf_bytes, struct bcfmt_jset *out)
+{
+	const struct bcfmt_journal_mended *mended = bcfmt_journal_mended_at(journal, seq);
+	size_t len_bytes;
+	bcfmt_err err;
+
+	if (!mended)
+		return BCFMT_END;
+	err = load_raw(journal, &mended->entry, buf, buf_bytes, &len_bytes);
+	if (err)
+		return err;
+	jset_mend_apply(&journal->geo, *buf, len_bytes, seq, &mended->mend);
+	if (bcfmt_jset_decode(&journal->geo, *buf, len_bytes, out) ||
+	    out->csum != mended->entry.csum)
 		return BCFMT_E_DAMAGED;
 	return BCFMT_OK;
 }
@@ -294,6 +334,9 @@ bcfmt_err bcfmt_journal_find(const struct bcfmt_journal *journal, uint64_t seq, 
 		else
 			high = mid;
 	}
+	while (low < journal->n_entries && journal->entries[low].seq == seq &&
+	       journal->entries[low].is_misnumbered)
+		low++;
 	if (low == journal->n_entries || journal->entries[low].seq != seq)
 		return BCFMT_END;
 	*index = low;

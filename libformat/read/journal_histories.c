@@ -117,7 +117,9 @@ static bool find_twins(const struct bcfmt_journal *journal, size_t first,
 	const struct bcfmt_journal_entry *entries = journal->entries;
 
 	for (size_t i = first + 1; i < journal->n_entries; i++) {
-		if (entries[i].seq != entries[i - 1].seq || entries[i].csum == entries[i - 1].csum)
+		if (entries[i].seq != entries[i - 1].seq ||
+		    entries[i].csum == entries[i - 1].csum || entries[i].is_misnumbered ||
+		    entries[i - 1].is_misnumbered)
 			continue;
 		out->is_found = true;
 		snprintf(out->evidence, sizeof(out->evidence),
@@ -171,8 +173,10 @@ static bcfmt_err find_jump(const struct bcfmt_journal *journal, size_t first,
 
 	if (!by_place)
 		return BCFMT_E_NOMEM;
-	for (size_t i = 0; i < n; i++)
-		by_place[i] = first + i;
+	n = 0;
+	for (size_t i = first; i < journal->n_entries; i++)
+		if (!entries[i].is_misnumbered)
+			by_place[n++] = i;
 	qsort_r(by_place, n, sizeof(*by_place), journal_place_cmp, journal->entries);
 	for (size_t i = 0; i < n && !out->is_found; i++) {
 		const struct bcfmt_journal_entry *entry = &entries[by_place[i]];

@@ -55,6 +55,11 @@ void node_reader_clear(struct node_reader *reader);
 
 /* qsort_r() order of indexes (size_t) into the entries at arg, by their place in the ring. */
 int journal_place_cmp(const void *a, const void *b, void *arg);
+/*
+ * Looks for entries where a number is missing between two others, and fills mended. Needs entries by
+ * seq. E_NOMEM.
+ */
+bcfmt_err journal_find_mended(struct bcfmt_ctx *ctx, struct bcfmt_journal *journal);
 /* Simulates the kernel's search of the ring over entries that are sorted by seq already. */
 bcfmt_err journal_search_kernel(struct bcfmt_journal *journal);
 

@@ -43,6 +43,14 @@ static enum harm harm_of(const struct bcfmt_repair_run *repair, const struct pla
 			return HARM_NEEDED;
 	}
 
+	for (size_t i = 0; i < journal->n_mended; i++) {
+		const struct bcfmt_journal_entry *entry = &journal->mended[i].entry;
+		uint32_t end = entry->sector + entry->blocks * set->geo.block_sectors;
+
+		if (entry->ring_index == place->ring_index && entry->seq >= set->window_seq &&
+		    entry->sector < place->sector + sectors && end > place->sector)
+			return HARM_NEEDED;
+	}
 	for (size_t i = 0; i < journal->n_entries; i++) {
 		const struct bcfmt_journal_entry *entry = &journal->entries[i];
 		uint32_t end = entry->sector + entry->blocks * set->geo.block_sectors;

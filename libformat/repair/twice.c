@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * Sectors of the cache that belong to two extents. At most one of the two reads what was written
- * for it. A key of the replay window was written after those of the tree, and a bucket with clean
- * data can be given away where one with dirty data cannot; where neither tells, nobody knows whose
- * the sectors are, and both keys lose them.
+ * for it: the one whose key was written last, since a bucket is filled from its begin on and what
+ * lies there was written by who got it last. The entries of the journal tell the order as far back
+ * as they go; what none of them has is older. Else a bucket with clean data can be given away where
+ * one with dirty data cannot. kernel: bch_alloc_sectors(), bch_can_invalidate_bucket().
  */
 #include <stdlib.h>
 
 #include "base/checked.h"
 #include "repair/rewrite.h"
+#include "set/set_impl.h"
 
 /* What is dropped stays in memory; no set of this world has so much of it. */
 #define DROPS_MAX (1u << 20)
@@ -38,15 +40,29 @@ static bcfmt_err drop(struct twice *tw, const struct bcfmt_extent *extent, uint6
 	return BCFMT_OK;
 }
 
-/* > 0 when a is the right owner, < 0 when b is, 0 when nobody knows. */
-static int owner_cmp(const struct bcfmt_extent *a, const struct bcfmt_extent *b)
+/*
+ * > 0 when the sector at `place` is a's, < 0 when it is b's, 0 when neither is worth keeping. Where
+ * nothing tells whose dirty data it is the first keeps it: half of a chance is more than none, and
+ * both are called doubtful.
+ */
+static bcfmt_err owner_cmp(const struct twice *tw, const struct bcfmt_extent *a,
+			   const struct bcfmt_extent *b, uint64_t place, int *order)
 {
-	bool is_a_replayed = a->source == BCFMT_FROM_REPLAY,
-	     is_b_replayed = b->source == BCFMT_FROM_REPLAY;
+	const struct bcfmt_extent *of[] = { a, b };
+	uint64_t seq[2];
+	bcfmt_err err = BCFMT_OK;
 
-	if (is_a_replayed != is_b_replayed)
-		return is_a_replayed ? 1 : -1;
-	return (int)a->is_dirty - (int)b->is_dirty;
+	for (unsigned int i = 0; !err && i < 2; i++)
+		err = tree_put_seq(tw->rw->tree, of[i]->inode,
+				   of[i]->start_sector + (place - bcfmt_ptr_sector(of[i]->ptr)),
+				   place, &seq[i]);
+	if (err)
+		return err;
+	*order =
+		seq[0] != seq[1] ? (seq[0] > seq[1] ? 1 : -1) : (int)a->is_dirty - (int)b->is_dirty;
+	if (!*order && a->is_dirty)
+		*order = 1;
+	return BCFMT_OK;
 }
 
 static uint64_t end_of(const struct bcfmt_extent *extent)
@@ -67,10 +83,11 @@ static bcfmt_err take_extent(void *arg, const struct bcfmt_extent *extent, uint6
 	    set->buckets[bucket].use & BCFMT_USE_METADATA)
 		return BCFMT_OK;
 	if (tw->has_furthest && begin < end_of(&tw->furthest)) {
-		int order = owner_cmp(&tw->furthest, extent);
 		uint64_t stop = min_u64(end, end_of(&tw->furthest));
+		int order;
 
-		if (order <= 0)
+		err = owner_cmp(tw, &tw->furthest, extent, begin, &order);
+		if (!err && order <= 0)
 			err = drop(tw, &tw->furthest, begin, stop);
 		if (!err && order >= 0)
 			err = drop(tw, extent, begin, stop);

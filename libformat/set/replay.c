@@ -13,6 +13,13 @@
 
 #define SLICE_BATCH 256u
 
+/* A key within which an entry ends. */
+struct tail {
+	struct bcfmt_key key;
+	uint64_t seq;
+	bool is_range_known; /* it may be one without a pointer that says it has one */
+};
+
 struct replay {
 	struct runs *runs;
 	uint64_t n;
@@ -21,6 +28,7 @@ struct replay {
 	bool has_impossible; /* keys were left out that should have been taken */
 	bool is_garbled; /* in an entry to replay it is not known where keys begin */
 	struct vec doubts; /* struct bcfmt_span */
+	struct vec tails;  /* struct tail */
 	bool gen_rose;
 };
 
@@ -95,6 +103,27 @@ static bcfmt_err add_framed(struct bcfmt_set *set, struct replay *replay,
 	return err;
 }
 
+/* u64 words from the first key to the end of the entry's blocks. */
+static uint32_t avail_words(const struct bcfmt_set *set, const struct bcfmt_jset *jset)
+{
+	uint64_t bytes = (uint64_t)jset->blocks * bcfmt_block_bytes(&set->geo);
+
+	return (uint32_t)((bytes - BCFMT_JSET_HEADER_BYTES) / 8);
+}
+
+static bcfmt_err add_tail(struct replay *replay, const struct bcfmt_key *key,
+			  const struct bcfmt_jset *jset)
+{
+	struct tail *tail = vec_push(&replay->tails, sizeof(*tail));
+	struct key_frame frame;
+
+	if (!tail)
+		return BCFMT_E_NOMEM;
+	*tail = (struct tail){ *key, jset->seq,
+			       key_frame_find(jset->keys, jset->keys_field, &frame) };
+	return BCFMT_OK;
+}
+
 static bcfmt_err add_entry(struct bcfmt_set *set, struct replay *replay,
 			   const struct bcfmt_jset *jset)
 {
@@ -105,6 +134,11 @@ static bcfmt_err add_entry(struct bcfmt_set *set, struct replay *replay,
 	bcfmt_err err = BCFMT_OK;
 	bool is_garbled = false;
 
+	if (ptrs_max == 1 && key_frame_find_tail(jset->keys, jset->keys_field,
+						 avail_words(set, jset), &frame, &key)) {
+		err = add_tail(replay, &key, jset);
+		return err ? err : add_framed(set, replay, jset, &frame);
+	}
 	if (ptrs_max == 1 && key_frame_find(jset->keys, jset->keys_field, &frame))
 		return add_framed(set, replay, jset, &frame);
 	while (!err && bcfmt_key_iter_next(&it, &key)) {
@@ -128,13 +162,23 @@ static size_t window_begin(const struct bcfmt_journal *journal, size_t newest, u
 	return begin;
 }
 
-/* First entry of the gapless run that ends with newest. */
+/* First entry of the gapless run that ends with newest. A mended entry fills a gap. */
 static size_t history_begin(const struct bcfmt_journal *journal, size_t newest)
 {
+	uint64_t seq = journal->entries[newest].seq;
 	size_t begin = newest;
 
-	while (begin && journal->entries[begin - 1].seq + 1 >= journal->entries[begin].seq)
-		begin--;
+	for (size_t i = newest; i-- > 0;) {
+		const struct bcfmt_journal_entry *entry = &journal->entries[i];
+
+		if (entry->is_misnumbered)
+			continue;
+		if (entry->seq + 1 < seq &&
+		    (entry->seq + 2 < seq || !bcfmt_journal_mended_at(journal, entry->seq + 1)))
+			break;
+		seq = entry->seq;
+		begin = i;
+	}
 	return begin;
 }
 
@@ -149,32 +193,48 @@ static bool is_first_entry(const struct bcfmt_set *set, const struct bcfmt_journ
 	       entry->prio_bucket != set->newest.prio_bucket[set->geo.nr_this_dev];
 }
 
+struct entry_buf {
+	uint8_t *bytes;
+	size_t len_bytes;
+};
+
+/* Adds the keys of an entry that was loaded; one that no longer verifies has none. */
+static bcfmt_err add_loaded(struct bcfmt_set *set, struct replay *replay,
+			    const struct bcfmt_jset *jset, bcfmt_err loaded)
+{
+	if (loaded == BCFMT_E_DAMAGED || loaded == BCFMT_END)
+		return BCFMT_OK;
+	return loaded ? loaded : add_entry(set, replay, jset);
+}
+
 static bcfmt_err add_entries(struct bcfmt_set *set, struct replay *replay, size_t begin)
 {
 	const struct bcfmt_journal *journal = &set->journal;
-	uint64_t newest_seq = set->newest.seq;
-	uint8_t *buf = NULL;
-	size_t buf_bytes = 0;
+	uint64_t seq = 0, newest_seq = set->newest.seq;
+	struct entry_buf buf = { NULL, 0 };
 	bcfmt_err err = BCFMT_OK;
 
 	replay->first_seq = journal->entries[begin].seq;
 	replay->is_of_new_set = is_first_entry(set, &journal->entries[begin]);
 	for (size_t i = begin;
 	     !err && i < journal->n_entries && journal->entries[i].seq <= newest_seq; i++) {
+		const struct bcfmt_journal_entry *entry = &journal->entries[i];
 		struct bcfmt_jset jset;
 
 		/* Of entries with one number only the first counts. */
-		if (i && journal->entries[i - 1].seq == journal->entries[i].seq)
+		if (entry->is_misnumbered || (seq && entry->seq == seq))
 			continue;
-		err = bcfmt_journal_entry_load(journal, i, &buf, &buf_bytes, &jset);
-		if (err == BCFMT_E_DAMAGED) {
-			err = BCFMT_OK;
-			continue;
-		}
+		if (seq && entry->seq == seq + 2)
+			err = add_loaded(set, replay, &jset,
+					 bcfmt_journal_mended_load(journal, seq + 1, &buf.bytes,
+								   &buf.len_bytes, &jset));
+		seq = entry->seq;
 		if (!err)
-			err = add_entry(set, replay, &jset);
+			err = add_loaded(set, replay, &jset,
+					 bcfmt_journal_entry_load(journal, i, &buf.bytes,
+								  &buf.len_bytes, &jset));
 	}
-	free(buf);
+	free(buf.bytes);
 	return err;
 }
 
@@ -257,6 +317,7 @@ void replay_free(struct replay *replay)
 		return;
 	runs_free(replay->runs);
 	vec_free(&replay->doubts);
+	vec_free(&replay->tails);
 	free(replay);
 }
 
@@ -379,4 +440,42 @@ bcfmt_err replay_each_silent(struct replay *replay, uint64_t from_seq, replay_si
 		index += n;
 	}
 	return err || bcfmt_pos_cmp(at, bcfmt_pos_max()) >= 0 ? err : fn(arg, at, bcfmt_pos_max());
+}
+
+/* An entry before the tail's has the very same key. */
+static bcfmt_err is_left_over(struct replay *all, const struct tail *tail, bool *is_it)
+{
+	struct vec slice = { 0 };
+	bcfmt_err err =
+		replay_slice(all, bcfmt_key_start(&tail->key), bcfmt_key_end(&tail->key), &slice);
+
+	*is_it = false;
+	for (size_t i = 0; !err && i < slice.n; i++) {
+		const struct bcfmt_replay_key *key = VEC_AT(&slice, struct bcfmt_replay_key, i);
+
+		*is_it |= key->seq < tail->seq && key->key.high == tail->key.high &&
+			  key->key.low == tail->key.low && key->key.ptr == tail->key.ptr;
+	}
+	vec_free(&slice);
+	return err;
+}
+
+bcfmt_err replay_settle_tails(struct replay *replay, struct replay *all, uint64_t window_seq)
+{
+	bcfmt_err err = BCFMT_OK;
+
+	for (size_t i = 0; !err && i < replay->tails.n; i++) {
+		const struct tail *tail = VEC_AT(&replay->tails, struct tail, i);
+		bool is_it = false;
+
+		if (bcfmt_pos_cmp(bcfmt_key_start(&tail->key), bcfmt_key_end(&tail->key)) < 0)
+			err = is_left_over(all, tail, &is_it);
+		if (!err && !is_it && tail->is_range_known) {
+			err = doubt_key(replay, &tail->key);
+			is_it = true;
+		}
+		replay->is_garbled |= !is_it && tail->seq >= window_seq;
+		replay->has_impossible |= !is_it;
+	}
+	return err;
 }

@@ -158,6 +158,13 @@ bool replay_is_of_new_set(const struct replay *replay);
 bool replay_has_impossible(const struct replay *replay);
 /* In an entry to replay it is not known where keys begin: what it names may be anything. */
 bool replay_is_garbled(const struct replay *replay);
+/*
+ * Entries that end within a key: the buffer in which a kernel makes an entry still has the words of
+ * an older one behind it. A key that an older entry has is none of this one, since no place is
+ * written twice; any other may be. `all` has the older entries, too. kernel: journal_write(),
+ * bch_alloc_sectors().
+ */
+bcfmt_err replay_settle_tails(struct replay *replay, struct replay *all, uint64_t window_seq);
 /* Ranges (struct bcfmt_span) of keys that were taken although they say a wrong number of pointers. */
 const struct vec *replay_doubts(const struct replay *replay);
 /*
@@ -167,6 +174,12 @@ const struct vec *replay_doubts(const struct replay *replay);
 typedef bcfmt_err (*replay_silent_fn)(void *arg, struct bcfmt_pos lo, struct bcfmt_pos hi);
 bcfmt_err replay_each_silent(struct replay *replay, uint64_t from_seq, replay_silent_fn fn,
 			     void *arg);
+/*
+ * Number of the newest entry, of all that lead to the newest without a hole, that put this sector of
+ * the inode at this sector of the cache; 0: none did. E_NOMEM.
+ */
+bcfmt_err tree_put_seq(const struct bcfmt_tree *tree, uint32_t inode, uint64_t sector,
+		       uint64_t cache_sector, uint64_t *seq);
 /* An own collection of keys: new, add, finish. */
 bcfmt_err replay_new(struct bcfmt_ctx *ctx, struct replay **out);
 bcfmt_err replay_add(struct replay *replay, const struct bcfmt_replay_key *key);

@@ -51,6 +51,10 @@ bcfmt_err bcfmt_tree_open(struct bcfmt_set *set, const struct bcfmt_tree_visitor
 		err = replay_load(set, false, &gen_rose, &tree->replay);
 	if (!err && replay_has_history(set))
 		err = replay_load(set, true, &gen_rose, &tree->history);
+	if (!err && tree->history)
+		err = replay_settle_tails(tree->history, tree->history, set->window_seq);
+	if (!err)
+		err = replay_settle_tails(tree->replay, journal_of(tree), set->window_seq);
 	if (!err && set->has_newest)
 		tree->is_whole_life = set_has_whole_life(set) &&
 				      replay_is_of_new_set(journal_of(tree)) &&
@@ -115,6 +119,27 @@ uint64_t bcfmt_tree_spilled_bytes(const struct bcfmt_tree *tree)
 	       (tree->history ? replay_spilled_bytes(tree->history) : 0);
 }
 
+bcfmt_err tree_put_seq(const struct bcfmt_tree *tree, uint32_t inode, uint64_t sector,
+		       uint64_t cache_sector, uint64_t *seq)
+{
+	struct bcfmt_pos lo = { inode, sector }, hi = { inode, sector + 1 };
+	struct vec slice = { 0 };
+	bcfmt_err err = replay_slice(journal_of(tree), lo, hi, &slice);
+
+	*seq = 0;
+	for (size_t i = 0; !err && i < slice.n; i++) {
+		const struct bcfmt_replay_key *put = VEC_AT(&slice, struct bcfmt_replay_key, i);
+		uint64_t shift = sector - bcfmt_key_start_sector(&put->key);
+
+		if (bcfmt_key_has_data(&put->key) &&
+		    bcfmt_ptr_sector(put->key.ptr) + shift == cache_sector &&
+		    !bcfmt_set_stale(tree->set, put->key.ptr))
+			*seq = put->seq;
+	}
+	vec_free(&slice);
+	return err;
+}
+
 /* Every key of the leaf raises its bucket's gen, overwritten ones too: each of them existed. */
 static bool raise_from_leaf(struct bcfmt_set *set, struct worker *worker,
 			    const struct bcfmt_node_view *view)
@@ -137,8 +162,8 @@ static bool raise_from_leaf(struct bcfmt_set *set, struct worker *worker,
 /* What the tree says of this leaf is not to be trusted alone. */
 static bool needs_history(const struct bcfmt_node_view *view)
 {
-	return !view->ref->sectors || view->ref->is_found || view->node->fault || view->bad.sectors ||
-	       view->is_disordered || view->is_overrun;
+	return !view->ref->sectors || view->has_foreign_keys || view->ref->is_found ||
+	       view->node->fault || view->bad.sectors || view->is_disordered || view->is_overrun;
 }
 
 /*
@@ -246,6 +271,29 @@ static bcfmt_err settle_leaf(struct bcfmt_tree *tree, struct worker *worker,
 	return err || !view->uses_history ? err : leaf_find_doubts(tree, worker, view);
 }
 
+static bool is_in_metadata(const struct bcfmt_set *set, const struct bcfmt_key *key)
+{
+	return bcfmt_key_has_data(key) &&
+	       __atomic_load_n(&set->buckets[bcfmt_ptr_bucket(&set->geo, key->ptr)].use,
+			       __ATOMIC_RELAXED) &
+		       BCFMT_USE_METADATA;
+}
+
+/* A key is none that a kernel takes, leads into metadata, or lies outside of the leaf. */
+static bool has_foreign_keys(const struct bcfmt_set *set, const struct bcfmt_node_view *view)
+{
+	struct bcfmt_node_iter it = bcfmt_node_iter_init(view->node);
+	struct bcfmt_key key;
+
+	while (node_iter_step(&it, &key))
+		if (bcfmt_key_sectors(&key) &&
+		    (bcfmt_key_fault_extent(&set->geo, &key) || is_in_metadata(set, &key) ||
+		     bcfmt_pos_cmp(bcfmt_key_start(&key), view->ref->lo) < 0 ||
+		     bcfmt_pos_cmp(bcfmt_key_end(&key), view->ref->hi) > 0))
+			return true;
+	return false;
+}
+
 /* Reads a leaf and tells of its keys. */
 static bcfmt_err leaf_read(struct bcfmt_tree *tree, struct worker *worker,
 			   const struct bcfmt_node_ref *ref, struct bcfmt_node_view *view)
@@ -257,6 +305,8 @@ static bcfmt_err leaf_read(struct bcfmt_tree *tree, struct worker *worker,
 				      &worker->reader.node);
 	if (!err && !view->is_plain)
 		err = ref_count(worker, view);
+	view->has_foreign_keys = !err && !view->is_plain && tree->is_whole_life && !ref->is_found &&
+				 has_foreign_keys(tree->set, view);
 	return err;
 }
 

@@ -19,7 +19,8 @@ static uint64_t agreed_last_seq(const struct bcfmt_journal *journal, size_t begi
 	for (size_t i = begin; i < newest; i++) {
 		const struct bcfmt_journal_entry *entry = &journal->entries[i];
 
-		if (entry->last_seq > entry->seq || entry->seq == journal->entries[newest].seq ||
+		if (entry->last_seq > entry->seq || entry->is_misnumbered ||
+		    entry->seq == journal->entries[newest].seq ||
 		    (i > begin && journal->entries[i - 1].seq == entry->seq))
 			continue;
 		agreed = max_u64(agreed, min_u64(entry->last_seq, highest));
@@ -78,11 +79,12 @@ uint64_t bcfmt_set_after_gap(const struct bcfmt_set *set)
 	for (size_t i = 0; i < journal->n_entries; i++) {
 		uint64_t seq = journal->entries[i].seq;
 
-		if (seq < expected)
+		if (seq < expected || journal->entries[i].is_misnumbered)
 			continue;
 		if (seq > set->newest.seq)
 			break;
-		if (seq > expected)
+		if (seq > expected &&
+		    (seq > expected + 1 || !bcfmt_journal_mended_at(journal, expected)))
 			gap_end = seq;
 		expected = seq + 1;
 	}

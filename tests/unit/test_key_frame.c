@@ -149,3 +149,24 @@ Test(key_frame, what_nothing_explains)
 	store_le64(raw + 8 * 3, load_le64(raw + 8 * 3) | 1ull << 40);
 	find(false);
 }
+
+Test(key_frame, an_entry_that_ends_within_a_key)
+{
+	struct key_frame frame;
+	struct bcfmt_key key;
+
+	put_three();
+	put_key(400, true);
+	for (uint32_t cut = 1; cut < 3; cut++) {
+		cr_assert(key_frame_find_tail(raw, words - cut, words, &frame, &key));
+		cr_expect_eq(frame.words, words - 3);
+		cr_expect_eq(key.low, 400);
+		expect_three(&frame);
+		cr_expect_not(key_frame_find_tail(raw, words - cut, words - 1, &frame, &key));
+	}
+	cr_expect_not(key_frame_find_tail(raw, words, words, &frame, &key));
+	/* A hole says nothing of a place. */
+	put_three();
+	put_key(400, false);
+	cr_expect_not(key_frame_find_tail(raw, words - 1, words, &frame, &key));
+}

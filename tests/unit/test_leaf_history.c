@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "kit/set_kit.h"
+#include "set/set_impl.h"
 #include "tree_help.h"
 
 static struct set_kit kit;
@@ -323,4 +324,54 @@ Test(leaf_history, with_the_whole_life_in_the_ring_nothing_else_was_written)
 		cr_expect_eq(seen.n_with_all_history, prio_seq == 2);
 		cr_expect_eq(seen.n_extent, prio_seq == 2 ? 6 : 7);
 	}
+}
+
+/* A sound leaf with a key that no kernel puts there, of a set that the ring tells all of. */
+Test(leaf_history, a_foreign_key_makes_a_leaf_ask_the_whole_life)
+{
+	struct bcfmt_key keys[] = { set_kit_dirty(0, 16, 8, place_of(2)),
+				    set_kit_dirty(0, 24, 8, place_of(3)) };
+	uint64_t wrong[] = { bcfmt_ptr_make(0, 640 * 16, 1), /* behind the last bucket */
+			     set_kit_ptr(&kit, nth(0), 4),   /* in the leaf itself */
+			     place_of(3) };
+	struct set_kit_jset first = { .ring_index = 1,
+				      .seq = 1,
+				      .root_ptr = ptr_of(0),
+				      .prio_bucket = nth(40),
+				      .keys = NULL };
+
+	kit.prio_seq = 2;
+	set_kit_tables(&kit);
+	for (uint32_t i = 0; i < 3; i++) {
+		keys[1].ptr = wrong[i];
+		set_kit_node(&kit, nth(0), keys, 2);
+		write_journal(ptr_of(0), 1, 6);
+		set_kit_jset(&kit, &first);
+		open_again();
+		cr_expect_eq(seen.n_with_history, i < 2);
+		cr_expect_eq(seen.n_with_all_history, i < 2);
+		cr_assert_eq(seen.n_extent, i < 2 ? 5 : 3);
+		cr_expect_eq(seen.extent[1].ptr, place_of(3));
+	}
+}
+
+Test(leaf_history, who_put_a_sector_there_last)
+{
+	uint64_t seq;
+
+	set_kit_tables(&kit);
+	write_journal(empty_leaf(0), 1, 6);
+	open_again();
+	for (uint64_t i = 1; i <= 6; i++) {
+		cr_assert_eq(tree_put_seq(tree, 0, i * 8 + 7, bcfmt_ptr_sector(place_of(i)) + 7,
+					  &seq),
+			     BCFMT_OK);
+		cr_expect_eq(seq, i);
+		cr_assert_eq(tree_put_seq(tree, 0, i * 8 + 7, bcfmt_ptr_sector(place_of(i)) + 6,
+					  &seq),
+			     BCFMT_OK);
+		cr_expect_eq(seq, 0);
+	}
+	cr_assert_eq(tree_put_seq(tree, 1, 16, bcfmt_ptr_sector(place_of(2)), &seq), BCFMT_OK);
+	cr_expect_eq(seq, 0);
 }

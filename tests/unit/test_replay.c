@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <bcfmt/crc64.h>
+
 #include "base/bytes.h"
 #include "kit/set_kit.h"
 #include "set/set_impl.h"
@@ -275,6 +277,40 @@ Test(replay, the_longest_key_reaches_far)
 	cr_expect_eq(take(1, 65534, 1, 70000), 2);
 	cr_expect_eq(take(1, 65535, 1, 70000), 1);
 	cr_expect_eq(take(1, 65536, 1, 70000), 0);
+}
+
+/* Writes entry `seq` again with another number of words. */
+static void set_words(uint32_t sector, uint32_t words)
+{
+	uint64_t at = bcfmt_bucket_sector(&kit.geo, kit.geo.first_bucket + 1u) + sector;
+	uint8_t raw[512];
+
+	set_kit_read(&kit, at, raw, sizeof(raw));
+	store_le32(raw + 28, words);
+	store_le64(raw, bcfmt_crc64(raw + 8, 240 + 8ull * words - 8));
+	set_kit_write(&kit, at, raw, sizeof(raw));
+}
+
+/* Entry 2 has a key, and behind it lies another one, of which it says a word or two. */
+Test(replay, an_entry_that_ends_within_an_older_key)
+{
+	struct bcfmt_key older[] = { key_at(100, 8), key_at(200, 8) };
+	struct bcfmt_key newer[] = { key_at(300, 8), key_at(200, 8) };
+
+	for (uint32_t round = 0; round < 4; round++) {
+		if (round == 2)
+			newer[1] = key_at(201, 8);
+		put(1, 1, 1, 0, older, 2);
+		put(2, 1, 1, 1, newer, 2);
+		set_words(1, 4 + round % 2);
+		load_with(true);
+		cr_expect_eq(replay_count(replay), 3);
+		cr_assert_eq(replay_settle_tails(replay, replay, 1), BCFMT_OK);
+		/* Of two words it may be a hole that says it has a pointer. */
+		cr_expect_eq(replay_is_garbled(replay), round == 2);
+		cr_expect_eq(replay_has_impossible(replay), round == 2);
+		cr_expect_eq(replay_doubts(replay)->n, round == 3);
+	}
 }
 
 static bcfmt_err note_span(void *arg, struct bcfmt_pos lo, struct bcfmt_pos hi)

@@ -26,6 +26,24 @@ struct bcfmt_journal_entry {
 	uint8_t level;
 	bool is_in_sequence : 1; /* reached by reading its bucket from the start, as a kernel does */
 	bool has_old_uuids : 1;  /* version 0: its uuid table has entries of 64 bytes */
+	bool is_misnumbered : 1; /* seq is as on the disk, the right one is among the mended */
+};
+
+/* What is wrong with an entry that is known all the same. */
+enum bcfmt_mend_kind {
+	BCFMT_MEND_BIT,	  /* one bit, told by the checksum */
+	BCFMT_MEND_MAGIC, /* the magic, under a right checksum */
+	BCFMT_MEND_SEQ,	  /* the number, under a right checksum */
+};
+struct bcfmt_journal_mend {
+	enum bcfmt_mend_kind kind;
+	uint32_t offset_bytes; /* BIT: in the entry */
+	uint8_t mask;
+};
+/* An entry that no kernel takes, by its place: entry.seq and csum are those of the mended one. */
+struct bcfmt_journal_mended {
+	struct bcfmt_journal_entry entry;
+	struct bcfmt_journal_mend mend;
 };
 
 /* Where reading a bucket in sequence ended at something that has this set's magic. */
@@ -43,6 +61,9 @@ struct bcfmt_journal {
 	struct bcfmt_geometry geo;
 	struct bcfmt_journal_entry *entries; /* valid ones, by (seq, ring_index, sector) */
 	size_t n_entries;
+	/* Of the numbers that no entry has, those that are proved by the entries beside them. */
+	struct bcfmt_journal_mended *mended; /* by seq */
+	size_t n_mended;
 	struct bcfmt_journal_stop *stops;
 	size_t n_stops;
 	struct bcfmt_bad_read bad_read;  /* over the whole ring */
@@ -73,7 +94,17 @@ BCFMT_API void bcfmt_journal_clear(struct bcfmt_journal *journal);
 BCFMT_API bcfmt_err bcfmt_journal_entry_load(const struct bcfmt_journal *journal, size_t index,
 					     uint8_t **buf, size_t *buf_bytes,
 					     struct bcfmt_jset *out);
-/* Index of the entry with this seq (in sequence preferred); END when there is none. */
+/* The same for the mended entry `seq`; END when there is none. */
+BCFMT_API bcfmt_err bcfmt_journal_mended_load(const struct bcfmt_journal *journal, uint64_t seq,
+					      uint8_t **buf, size_t *buf_bytes,
+					      struct bcfmt_jset *out);
+/* The mended entry `seq`, NULL when there is none. */
+BCFMT_API const struct bcfmt_journal_mended *bcfmt_journal_mended_at(
+	const struct bcfmt_journal *journal, uint64_t seq);
+/*
+ * Index of the entry with this seq (in sequence preferred); END when there is none. Of those that
+ * are misnumbered nothing is told.
+ */
 BCFMT_API bcfmt_err bcfmt_journal_find(const struct bcfmt_journal *journal, uint64_t seq,
 				       size_t *index);
 /* Absolute sector of an entry on the cache. */

@@ -66,6 +66,11 @@ struct bcfmt_node_view {
 	 */
 	bool has_all_history;
 	/*
+	 * Leaves, before node(): keys are in it that no kernel puts there, and the prio sets prove
+	 * that the journal knows every write. So they lose nothing; has_all_history will be set.
+	 */
+	bool has_foreign_keys;
+	/*
 	 * Leaves: where neither the node nor the journal proves what the cache finally holds, in
 	 * order, within the ref's range. Stale extents are told as such and do not count here.
 	 */
