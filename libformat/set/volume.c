@@ -515,6 +515,87 @@ bcfmt_err bcfmt_volume_read(struct bcfmt_volume *volume, uint64_t start_sector, 
 	return err;
 }
 
+/* ---- where it lies ---- */
+
+struct places {
+	struct bcfmt_place *at;
+	size_t n;
+	size_t max;
+};
+
+/* END when there are too many, or the device ends before. */
+static bcfmt_err add_place(struct places *places, struct bcfmt_dev *dev, uint64_t dev_sector,
+			   size_t sectors)
+{
+	uint64_t dev_sectors = dev ? bcfmt_dev_bytes(dev) / BCFMT_SECTOR_BYTES : 0;
+
+	if (!sectors)
+		return BCFMT_OK;
+	if (places->n == places->max || dev_sector > dev_sectors ||
+	    sectors > dev_sectors - dev_sector)
+		return BCFMT_END;
+	places->at[places->n++] = (struct bcfmt_place){ dev, dev_sector, sectors };
+	return BCFMT_OK;
+}
+
+static bcfmt_err find_places(struct chunk *chunk, struct places *places)
+{
+	const struct bcfmt_volume *volume = chunk->volume;
+	uint64_t shift = volume->params.data_offset_sectors + chunk->start_sector;
+	const struct vec *pieces = &chunk->scratch->pieces;
+	uint32_t at = 0;
+	bcfmt_err err = find_pieces(chunk);
+
+	for (size_t i = 0; !err && i < pieces->n; i++) {
+		const struct piece *piece = VEC_AT(pieces, struct piece, i);
+
+		if (piece->kind == PIECE_CLEAN)
+			continue;
+		if (piece->kind != PIECE_DIRTY)
+			return BCFMT_END;
+		err = add_place(places, volume->params.backing, shift + at, piece->first - at);
+		if (!err)
+			err = add_place(places, volume->cache, piece->cache_sector,
+					piece->end - piece->first);
+		at = piece->end;
+	}
+	if (!err)
+		err = add_place(places, volume->params.backing, shift + at, chunk->sectors - at);
+	return err;
+}
+
+bcfmt_err bcfmt_volume_places(struct bcfmt_volume *volume, uint64_t start_sector, size_t sectors,
+			      struct bcfmt_place *places, size_t max_places, size_t *n_places)
+{
+	struct places out = { .at = places, .max = max_places };
+	struct chunk chunk = { .volume = volume,
+			       .start_sector = start_sector,
+			       .sectors = (uint32_t)sectors };
+	uint64_t lost = 0;
+	struct lost_range range = { .start = UINT64_MAX };
+	bcfmt_err err = BCFMT_OK;
+
+	*n_places = 0;
+	if (!is_inside(volume, start_sector, sectors))
+		return bcfmt_fail(volume->ctx, BCFMT_E_RANGE, "beyond the end of the volume");
+	if (!sectors || sectors > CHUNK_SECTORS)
+		return BCFMT_END;
+	if (volume->lost) {
+		err = first_lost(volume->lost, start_sector, &lost);
+		if (!err && lost < runs_count(volume->lost))
+			err = runs_get(volume->lost, lost, &range, 1);
+	}
+	if (err || range.start < start_sector + sectors)
+		return err ? err : BCFMT_END;
+	chunk.scratch = take_scratch(volume);
+	if (!chunk.scratch)
+		return bcfmt_fail(volume->ctx, BCFMT_E_NOMEM, "no memory for extents");
+	err = find_places(&chunk, &out);
+	give_scratch(volume, chunk.scratch);
+	*n_places = err ? 0 : out.n;
+	return err;
+}
+
 /* ---- where anything is ---- */
 
 /* The first extent that matters where the backing device holds nothing; END. */
