@@ -121,8 +121,10 @@ static bcfmt_err dump_one(struct search *search, size_t i, struct lone_node *lon
 		err = lone_node_guess(lone, search->set, search->buckets[i], &ref, &is_found);
 	if (!err && is_found)
 		err = lone_node_read(lone, search->set, &ref, &view);
-	if (!err && is_found)
+	if (!err && is_found) {
+		out->unreadable += view.bad.sectors != 0;
 		err = dump_text(search->set, &view, &text);
+	}
 	if (err) {
 		free(text);
 		return err;

@@ -14,6 +14,7 @@ struct bad_nodes {
 	struct bcfmt_page_node nodes[BCFMT_PAGE_NODES]; /* the first ones, with their text */
 	size_t n_nodes;
 	uint64_t all;
+	uint64_t unreadable; /* of those that are dumped */
 };
 
 /*

@@ -19,6 +19,8 @@ bcfmt_err bundle_stream(struct bundle *bundle, FILE **out);
 bcfmt_err bundle_add(struct bundle *bundle, const char *name, FILE *stream);
 /* All was added: makes it lasting, under its name. */
 bcfmt_err bundle_commit(struct bundle *bundle);
+/* When it is made, or what SOURCE_DATE_EPOCH says, so that it can be made again. */
+int64_t bundle_time(const struct bundle *bundle);
 bool bundle_is_stdout(const struct bundle *bundle);
 uint64_t bundle_bytes(const struct bundle *bundle);
 /* Takes away what was not committed; NULL is fine. */

@@ -4,7 +4,6 @@
 #include "bundle.h"
 #include "dump.h"
 
-#include <archive.h>
 #include <blkid/blkid.h>
 #include <inttypes.h>
 #include <jansson.h>
@@ -138,7 +137,7 @@ static void add_version(struct report *r, const char *name, const char *value)
 static void collect_versions(struct report *r)
 {
 	const char *version = NULL;
-	time_t now = time(NULL);
+	time_t now = (time_t)bundle_time(r->bundle);
 	struct tm tm;
 
 	if (gmtime_r(&now, &tm) && strftime(r->made, sizeof(r->made), "%Y-%m-%d %H:%M UTC", &tm))
@@ -156,7 +155,6 @@ static void collect_versions(struct report *r)
 	if (blkid_get_library_version(&version, NULL) && version)
 		snprintf(r->blkid_version, sizeof(r->blkid_version), "%s", version);
 	add_version(r, "libblkid", r->blkid_version);
-	add_version(r, "libarchive", archive_version_string());
 }
 
 /* ---- files ---- */
@@ -391,6 +389,20 @@ static void result_row(const struct report *r)
 	bcfmt_row_end(out);
 }
 
+/* The image says so itself; here of what was read after it was made. */
+static bool tell_unreadable(const struct report *r)
+{
+	uint64_t n = r->nodes.unreadable + (r->map ? bcfmt_map_unreadable(r->map) : 0);
+
+	/* It was there when the ring was searched. */
+	n += r->set->has_geometry && r->set->journal.has_entries && !r->set->has_newest;
+	for (size_t i = 0; i < bcfmt_report_count(r->findings); i++)
+		n += strstr(bcfmt_report_at(r->findings, i)->problem->slug, "unreadable") != NULL;
+	if (n)
+		cli_error(NULL, "not all of the set could be read; findings.txt says what");
+	return n != 0;
+}
+
 static void clear(struct report *r)
 {
 	bundle_free(r->bundle);
@@ -424,6 +436,8 @@ int cmd_report(struct dump *d)
 		if (!bundle_is_stdout(r.bundle) && !d->opt.is_quiet)
 			result_row(&r);
 		code = image_tell_rest(d, &r.stats) ? DUMP_DAMAGED : DUMP_DONE;
+		if (tell_unreadable(&r))
+			code = DUMP_DAMAGED;
 	}
 	clear(&r);
 	return code;

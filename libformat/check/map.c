@@ -122,6 +122,7 @@ static bcfmt_err mark_entries(struct build *b)
 		if (!is_to_replay(b->set, journal->entries[i].seq))
 			continue;
 		err = bcfmt_journal_entry_load(journal, i, &buf, &buf_bytes, &jset);
+		b->map->unreadable += err == BCFMT_E_DAMAGED;
 		if (err == BCFMT_E_DAMAGED || (!err && has_bad_key(b, &jset)))
 			mark(b, entry_bucket(b, i), MARK_DAMAGED);
 		if (err == BCFMT_E_DAMAGED)
@@ -208,6 +209,8 @@ static bcfmt_err see_node(void *arg, const struct bcfmt_node_view *view)
 		is_bad = is_bad_key(b, view->ref, &key);
 	if (is_bad)
 		mark(b, node_bucket(b, view->ref), MARK_DAMAGED);
+	if (view->bad.sectors)
+		__atomic_fetch_add(&b->map->unreadable, 1, __ATOMIC_RELAXED);
 	return BCFMT_OK;
 }
 
@@ -561,6 +564,11 @@ void bcfmt_map_free(struct bcfmt_map *map)
 const struct bcfmt_map_total *bcfmt_map_totals(const struct bcfmt_map *map)
 {
 	return map->totals;
+}
+
+uint64_t bcfmt_map_unreadable(const struct bcfmt_map *map)
+{
+	return map->unreadable;
 }
 
 bool bcfmt_map_is_partial(const struct bcfmt_map *map)

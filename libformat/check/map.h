@@ -10,6 +10,7 @@ struct bcfmt_map {
 	struct bcfmt_geometry geo;
 	uint8_t set_uuid[BCFMT_UUID_BYTES];
 	struct bcfmt_map_total totals[BCFMT_MAP_USES];
+	uint64_t unreadable; /* structures */
 	bool has_tree;
 	bool is_partial;
 	bool has_journal_gap; /* entries to replay are missing: all data may be older than it should */

@@ -59,6 +59,9 @@ BCFMT_API const struct bcfmt_map_total *bcfmt_map_totals(const struct bcfmt_map 
 /* Nodes are missing: a bucket that is called free may hold something. */
 BCFMT_API bool bcfmt_map_is_partial(const struct bcfmt_map *map);
 
+/* Structures that could not be read when the map was made; they are DAMAGED. */
+BCFMT_API uint64_t bcfmt_map_unreadable(const struct bcfmt_map *map);
+
 /*
  * Places along the curve: one a bucket, or BCFMT_MAP_PLACES_MAX of them with several buckets each,
  * in order and as even as can be. A place shows what matters most of its buckets.
