@@ -31,6 +31,7 @@ enum dump_command {
 	CMD_IMAGE,
 	CMD_RESTORE,
 	CMD_MOUNT,
+	CMD_FILES,
 	CMD_COUNT,
 };
 
@@ -59,6 +60,7 @@ struct dump_options {
 
 	const char *device; /* which volume; NULL: the only one */
 	const char *output;
+	const char *lost_map; /* of bcache-fsck --lost */
 	const char *member; /* of an image; NULL: all */
 	bool is_scrubbed;
 	enum bcfmt_image_scan scan;
@@ -104,6 +106,7 @@ int cmd_verdict(struct dump *d);
 int cmd_export(struct dump *d);
 int cmd_image(struct dump *d);
 int cmd_restore(struct dump *d);
+int cmd_files(struct dump *d);
 int cmd_mount(struct dump *d);
 
 /* Prints why a call of the library failed and returns the exit code for it. */
