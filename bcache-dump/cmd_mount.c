@@ -129,51 +129,93 @@ static int prepare(struct mount *mount)
 	return err ? dump_failed(d, err) : open_files(mount);
 }
 
-/*
- * Goes on in a process of its own, without a terminal; the caller's ends with what was found. *is_child:
- * this is the one that stays.
- */
-static int go_behind(bool *is_child)
+static int mount_it(struct mount *mount)
 {
-	pid_t pid = fork();
-	int null;
+	const struct dump_options *opt = &mount->d->opt;
 
-	*is_child = !pid;
-	if (pid < 0) {
-		cli_error(NULL, "cannot go on in the background: %s", strerror(errno));
-		return DUMP_FAILED;
-	}
-	if (pid)
-		return DUMP_DONE;
-	setsid();
-	null = open("/dev/null", O_RDWR | O_CLOEXEC);
+	return mount_fs_open(mount->d, mount->folder, opt->mount_options, opt->n_mount_options,
+			     &mount->files, &mount->fs);
+}
+
+/* Without the terminal and the working folder of whoever called it. */
+static int leave(void)
+{
+	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+
 	for (int fd = STDIN_FILENO; fd <= STDERR_FILENO && null >= 0; fd++)
 		dup2(null, fd);
 	if (null > STDERR_FILENO)
 		close(null);
-	return chdir("/") ? DUMP_FAILED : DUMP_DONE;
+	return null < 0 || setsid() < 0 || chdir("/") ? DUMP_FAILED : DUMP_DONE;
+}
+
+/* The process that stays; tells through fd whether it is mounted. */
+static int serve_behind(struct mount *mount, int fd)
+{
+	int code = mount_it(mount);
+	uint8_t told;
+
+	if (!code)
+		code = leave();
+	else
+		leave();
+	told = (uint8_t)code;
+	while (write(fd, &told, 1) < 0 && errno == EINTR)
+		continue;
+	close(fd);
+	if (!code)
+		return mount_fs_serve(mount->fs);
+	if (mount->fs)
+		mount_fs_unmount(mount->fs);
+	return code;
+}
+
+/* What the other process tells; it ends without a word when it was killed. */
+static int wait_for_mount(int fd)
+{
+	uint8_t told = DUMP_FAILED;
+
+	while (read(fd, &told, 1) < 0 && errno == EINTR)
+		continue;
+	close(fd);
+	return told;
+}
+
+static int go_behind(struct mount *mount)
+{
+	int fds[2];
+	pid_t pid;
+
+	if (pipe2(fds, O_CLOEXEC)) {
+		cli_error(NULL, "cannot go to the background: %s", strerror(errno));
+		return DUMP_FAILED;
+	}
+	pid = fork();
+	if (pid < 0) {
+		cli_error(NULL, "cannot go to the background: %s", strerror(errno));
+		close(fds[0]);
+		close(fds[1]);
+		return DUMP_FAILED;
+	}
+	close(fds[pid ? 1 : 0]);
+	return pid ? wait_for_mount(fds[0]) : serve_behind(mount, fds[1]);
 }
 
 static int serve(struct mount *mount)
 {
-	const struct dump_options *opt = &mount->d->opt;
-	bool is_server = true;
-	int code = mount_fs_open(mount->d, mount->folder, opt->mount_options, opt->n_mount_options,
-				 &mount->files, &mount->fs);
+	int code;
 
+	cli_progress_clear();
+	if (!mount->d->opt.is_foreground)
+		/* What is buffered must not be written by both. */
+		return cli_stdout_flush() ? go_behind(mount) : DUMP_FAILED;
+	code = mount_it(mount);
 	if (code)
 		return code;
-	cli_progress_clear();
-	/* What is buffered must not be written twice, and is wanted now. */
-	if (!cli_stdout_flush())
-		code = DUMP_FAILED;
-	if (!code && !opt->is_foreground)
-		code = go_behind(&is_server);
-	if (code)
-		mount_fs_unmount(mount->fs);
-	else if (is_server)
-		code = mount_fs_serve(mount->fs);
-	return code;
+	if (cli_stdout_flush())
+		return mount_fs_serve(mount->fs);
+	mount_fs_unmount(mount->fs);
+	return DUMP_FAILED;
 }
 
 int cmd_mount(struct dump *d)

@@ -395,16 +395,26 @@ static const struct fuse_lowlevel_ops operations = {
 
 /* ---- the session ---- */
 
+/* Lines come in parts, and from any thread. */
 static void on_log(enum fuse_log_level level, const char *fmt, va_list args)
 {
-	char text[512];
+	static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+	static char line[512];
+	size_t len;
+	char *end;
 
 	if (level > FUSE_LOG_WARNING)
 		return;
-	vsnprintf(text, sizeof(text), fmt, args);
-	text[strcspn(text, "\n")] = '\0';
-	/* It says so itself, in parts. */
-	cli_error(NULL, "%s", strncmp(text, "fuse: ", 6) ? text : text + 6);
+	pthread_mutex_lock(&lock);
+	len = strlen(line);
+	vsnprintf(line + len, sizeof(line) - len, fmt, args);
+	end = strchr(line, '\n');
+	if (end || strlen(line) + 1 == sizeof(line)) {
+		line[end ? (size_t)(end - line) : sizeof(line) - 1] = '\0';
+		cli_error(NULL, "%s", strncmp(line, "fuse: ", 6) ? line : line + 6);
+		line[0] = '\0';
+	}
+	pthread_mutex_unlock(&lock);
 }
 
 /* "ro" comes last: it wins over what the user gave. */

@@ -10,7 +10,7 @@
 #define USAGE_EXIT 16
 #define MAX_ARGS   16
 
-enum { OPT_LEVEL = CLI_ID_FIRST, OPT_MAP, OPT_SIZE, OPT_RANGE };
+enum { OPT_LEVEL = CLI_ID_FIRST, OPT_MAP, OPT_SIZE, OPT_RANGE, OPT_ORDER, OPT_OUTPUT };
 enum { COMMAND_SHOW, COMMAND_COPY, COMMANDS };
 
 static const struct cli_option options[] = {
@@ -23,6 +23,8 @@ static const struct cli_option options[] = {
 	{ OPT_MAP, 0, "map", CLI_ARG_FILE, "FILE", true, 0, "map" },
 	{ OPT_SIZE, 0, "size", CLI_ARG_SIZE, "SIZE", false, 1u << COMMAND_COPY, "size" },
 	{ OPT_RANGE, 0, "range", CLI_ARG_TEXT, "A-B", false, 0, "range" },
+	{ OPT_ORDER, 'o', "order", CLI_ARG_TEXT, "TEXT", false, 1u << COMMAND_SHOW, "order" },
+	{ OPT_OUTPUT, 'o', "output", CLI_ARG_FILE, "FILE", true, 1u << COMMAND_COPY, "output" },
 };
 static const struct cli_command commands[COMMANDS] = {
 	[COMMAND_SHOW] = { "show", "DEVICE", "show it" },
@@ -92,6 +94,20 @@ Test(options, come_in_the_order_of_the_command_line)
 	expect_next(&parser, CLI_OPERAND, "-n");
 	expect_next(&parser, CLI_END, NULL);
 	expect_next(&parser, CLI_END, NULL);
+	cli_parser_free(&parser);
+}
+
+Test(options, commands_share_a_letter)
+{
+	struct cli_parser parser = parse(&commanded, "copy -o a -ob x");
+
+	expect_next(&parser, OPT_OUTPUT, "a");
+	expect_next(&parser, OPT_OUTPUT, "b");
+	expect_next(&parser, CLI_OPERAND, "x");
+	expect_next(&parser, CLI_END, NULL);
+	cli_parser_free(&parser);
+	parser = parse(&commanded, "show -o a x");
+	expect_next(&parser, OPT_ORDER, "a");
 	cli_parser_free(&parser);
 }
 
