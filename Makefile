@@ -20,7 +20,7 @@
 ## make check-NAME       one ring: floors symbols man tools unit cases repairs-sample generated transcripts
 ##                       images image-sample map-sample super repair-super make bad-input crash-sample
 ##                       repair-cuts-sample writeback damage-sample faults-sample fields-sample
-##                       mount-sample fuzz install
+##                       mount-sample files fuzz install
 ## make fuzz             libFuzzer with clang, TIME=300 seconds a target, JOBS=1 at once,
 ##                       TARGETS="super jset ...", corpus in build/corpus
 ## make fuzz-merge       takes what that found into tests/fuzz/corpus
@@ -86,8 +86,8 @@ once      = $(eval $(1) := $(shell $(2)))$($(1))
 pkg_c     = $(call once,pkg_c,$(PKG_CONFIG) --cflags $(pkgs) 2>/dev/null)
 pkg_l     = $(call once,pkg_l,$(PKG_CONFIG) --libs $(pkgs) 2>/dev/null)
 # Of bcache-dump alone: the library does without.
-dump_c    = $(call once,dump_c,$(PKG_CONFIG) --cflags fuse3 2>/dev/null)
-dump_l    = $(call once,dump_l,$(PKG_CONFIG) --libs fuse3 2>/dev/null)
+dump_c    = $(call once,dump_c,$(PKG_CONFIG) --cflags fuse3 ext2fs 2>/dev/null)
+dump_l    = $(call once,dump_l,$(PKG_CONFIG) --libs fuse3 ext2fs com_err 2>/dev/null)
 unit_c    = $(call once,unit_c,$(PKG_CONFIG) --cflags criterion 2>/dev/null)
 unit_l    = $(call once,unit_l,$(PKG_CONFIG) --libs criterion 2>/dev/null)
 warnings := -Wall -Wextra -Wshadow -Wundef -Wvla -Wsign-compare -Wconversion \
@@ -218,7 +218,7 @@ define program
 $(B)/$(1)/$(1): $(call obj,$($(1)_src)) $(B)/libcli.a $(B)/libbcfmt.a $(B)/sources
 	$$(call say,LD)$$(link) -o $$@ $$(filter %.o %.a,$$^) $$(libs)
 endef
-$(call obj,bcache-dump/mount_fs.c): private own_cpp += $(dump_c)
+$(call obj,bcache-dump/mount_fs.c bcache-dump/files_ext.c): private own_cpp += $(dump_c)
 $(B)/bcache-dump/bcache-dump: private libs += $(dump_l)
 $(foreach p,$(programs),$(eval $(call program,$(p))))
 
@@ -278,7 +278,7 @@ rings := check-floors check-symbols check-man check-tools check-unit check-cases
          check-repairs-sample check-generated check-transcripts check-images check-image-sample \
          check-super check-repair-super check-make check-bad-input check-crash-sample \
          check-repair-cuts-sample check-writeback check-damage-sample check-faults-sample \
-         check-fields-sample check-map-sample check-mount-sample check-fuzz check-install
+         check-fields-sample check-map-sample check-mount-sample check-files check-fuzz check-install
 ring   = $(q)B='$(B)' tests/tools/ring $@
 jobs   = $(if $(findstring j,$(filter-out --%,$(MAKEFLAGS))),,-j$(shell nproc))
 
@@ -405,6 +405,8 @@ check-mount: programs $(tools)
 	$(ring) tests/tools/check-mount
 check-mount-sample: programs $(tools)
 	$(ring) tests/tools/check-mount --sample
+check-files: programs $(tools)
+	$(ring) tests/tools/check-files
 check-install: all
 	$(ring) tests/tools/check-install '$(MAKE)' '$(CC)'
 check-kernel: kernel-deps programs $(tools) $(guest_io)

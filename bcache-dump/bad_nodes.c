@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "node.h"
+#include "cli/lone_node.h"
 
 struct search {
 	struct bcfmt_set *set;

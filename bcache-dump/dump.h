@@ -33,6 +33,7 @@ enum dump_command {
 	CMD_MAP,
 	CMD_MOUNT,
 	CMD_REPORT,
+	CMD_FILES,
 	CMD_COUNT,
 };
 
@@ -62,6 +63,7 @@ struct dump_options {
 
 	const char *device; /* which volume; NULL: the only one */
 	const char *output;
+	const char *lost_map; /* of bcache-fsck --lost */
 	const char *member; /* of an image; NULL: all */
 	bool is_scrubbed;
 	enum bcfmt_image_scan scan;
@@ -108,6 +110,7 @@ int cmd_export(struct dump *d);
 int cmd_image(struct dump *d);
 int cmd_restore(struct dump *d);
 int cmd_map(struct dump *d);
+int cmd_files(struct dump *d);
 int cmd_mount(struct dump *d);
 int cmd_report(struct dump *d);
 

@@ -25,6 +25,8 @@ void lost_flush(struct lost *lost)
 {
 	uint64_t sectors = lost->end_sector - lost->start_sector;
 
+	if (lost->is_silent)
+		lost->why = LOST_NOTHING;
 	if (lost->why == LOST_NOTHING)
 		return;
 	cli_error(NULL, "%s: sectors %llu-%llu (%llu sectors): %s", whys[lost->why].word,

@@ -21,6 +21,7 @@ enum lost_why {
 struct lost {
 	struct dump *d;
 	uint64_t sectors[LOST_COUNT];
+	bool is_silent;	   /* only added up */
 	enum lost_why why; /* of the range that may still grow */
 	uint64_t start_sector;
 	uint64_t end_sector;

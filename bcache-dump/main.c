@@ -18,15 +18,15 @@ static const struct {
 	[CMD_BUCKETS] = { cmd_buckets, true },	[CMD_VERDICT] = { cmd_verdict, true },
 	[CMD_EXPORT] = { cmd_export, true },	[CMD_IMAGE] = { cmd_image, true },
 	[CMD_RESTORE] = { cmd_restore, false }, [CMD_MAP] = { cmd_map, true },
-	[CMD_MOUNT] = { cmd_mount, true },
-	[CMD_REPORT] = { cmd_report, true },
+	[CMD_MOUNT] = { cmd_mount, true },	[CMD_REPORT] = { cmd_report, true },
+	[CMD_FILES] = { cmd_files, true },
 };
 
 /* Commands that write a file, and have it to take away when they fail. */
 static bool is_writing(unsigned int command)
 {
 	return command == CMD_EXPORT || command == CMD_IMAGE || command == CMD_RESTORE ||
-	       command == CMD_MAP || command == CMD_REPORT;
+	       command == CMD_MAP || command == CMD_REPORT || command == CMD_FILES;
 }
 
 int dump_failed(struct dump *d, bcfmt_err err)

@@ -27,6 +27,7 @@ enum {
 	OPT_DIRTY,
 	OPT_PHYSICAL,
 	OPT_HISTORY,
+	OPT_LOST,
 	OPT_BUCKET,
 	OPT_DEVICE,
 	OPT_OUTPUT,
@@ -62,9 +63,12 @@ static const struct cli_option options[] = {
 	{ OPT_HISTORY, 0, "history", CLI_ARG_NONE, NULL, false, FOR(KEYS),
 	  "what journal, tree and given-up nodes say happened to the\n"
 	  "sectors of --inode and --range" },
+	{ OPT_LOST, 0, "lost", CLI_ARG_FILE, "MAPFILE", false, FOR(FILES),
+	  "what of the volume is lost or doubtful, as bcache-fsck --lost\n"
+	  "writes it" },
 	{ OPT_BUCKET, 0, "bucket", CLI_ARG_TEXT, "A-B", false, FOR_BUCKETS, "only these buckets" },
 	{ OPT_DEVICE, 'd', "device", CLI_ARG_TEXT, "UUID|INODE|LABEL", false,
-	  FOR(EXPORT) | FOR(MOUNT),
+	  FOR(EXPORT) | FOR(MOUNT) | FOR(FILES),
 	  "which volume; of export, may be left out when there is one;\n"
 	  "of mount, all without it" },
 	{ OPT_FOREGROUND, 'f', "foreground", CLI_ARG_NONE, NULL, false, FOR(MOUNT),
@@ -132,6 +136,8 @@ static const struct cli_command commands[CMD_COUNT] = {
 			"all volumes as read-only files of a folder" },
 	[CMD_REPORT] = { "report", "[options] -o FILE.tar.gz CACHE [BACKING...]",
 			 "image, findings and a page to read, in one file" },
+	[CMD_FILES] = { "files", "--lost MAPFILE [options] CACHE [BACKING]",
+			"name the files on lost or doubtful ranges" },
 };
 
 static const struct cli_program program = {
@@ -210,6 +216,9 @@ static bool read_filter(struct dump_options *opt, const struct cli_parser *parse
 		return true;
 	case OPT_PHYSICAL:
 		opt->is_physical = true;
+		return true;
+	case OPT_LOST:
+		opt->lost_map = value;
 		return true;
 	case OPT_HISTORY:
 		opt->with_history = true;
@@ -306,6 +315,8 @@ static void check(const struct dump *d)
 		cli_usage(&d->parser, "image needs -o FILE");
 	if (d->parser.command_index == CMD_REPORT && !opt->output)
 		cli_usage(&d->parser, "report needs -o FILE.tar.gz");
+	if (d->parser.command_index == CMD_FILES && !opt->lost_map)
+		cli_usage(&d->parser, "files needs --lost MAPFILE: bcache-fsck --lost PREFIX writes it");
 	if (d->parser.command_index == CMD_RESTORE && !opt->output)
 		cli_usage(&d->parser, "restore needs -o FOLDER or -o FILE");
 	if (d->parser.command_index == CMD_RESTORE && d->n_paths > 1)

@@ -1,0 +1,300 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Files of an XFS on lost ranges, as xfs_db names the owners of blocks. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "child.h"
+
+#define SUPER_BYTES 512u
+
+struct xfs {
+	struct files *files;
+	uint64_t block_bytes;
+	uint64_t blocks;
+	uint64_t group_blocks;
+	unsigned int group_shift; /* of the group in the number of a block */
+	unsigned int inode_shift; /* of the block in the number of an inode */
+	struct vec owners;	  /* struct owner, sorted when all are there */
+	bool is_out_of_memory;
+};
+
+/* A file, or metadata of one kind. */
+struct owner {
+	uint64_t inode; /* 0: metadata */
+	char *name;	/* path, or what it is */
+	const char *kind;
+	struct files_hit hit;
+};
+
+static uint32_t be32(const uint8_t *raw)
+{
+	return (uint32_t)raw[0] << 24 | (uint32_t)raw[1] << 16 | (uint32_t)raw[2] << 8 | raw[3];
+}
+
+static bool read_super(struct xfs *xfs)
+{
+	uint8_t raw[SUPER_BYTES];
+
+	if (!files_read(xfs->files, 0, raw, sizeof(raw)))
+		return false;
+	xfs->block_bytes = be32(raw + 4);
+	xfs->blocks = (uint64_t)be32(raw + 8) << 32 | be32(raw + 12);
+	xfs->group_blocks = be32(raw + 84);
+	xfs->group_shift = raw[124];
+	xfs->inode_shift = raw[123];
+	/* Shifts and sizes that no XFS has would overflow. */
+	return xfs->block_bytes >= 512 && xfs->block_bytes <= 65536 && xfs->group_blocks &&
+	       xfs->group_shift < 32 && xfs->group_blocks <= 1ull << xfs->group_shift &&
+	       xfs->inode_shift < 16 && xfs->blocks <= UINT64_MAX / 65536;
+}
+
+/* The number that xfs_db has for a block of the device. */
+static uint64_t number_of(const struct xfs *xfs, uint64_t block)
+{
+	return block / xfs->group_blocks << xfs->group_shift | block % xfs->group_blocks;
+}
+
+static uint64_t block_of(const struct xfs *xfs, uint64_t number)
+{
+	uint64_t in_group = number & ((1ull << xfs->group_shift) - 1);
+
+	return (number >> xfs->group_shift) * xfs->group_blocks + in_group;
+}
+
+/* Asks for every block on a range, group by group: that is how blocks are numbered. */
+static void ask_for_range(const struct xfs *xfs, const struct files_range *range, FILE *input)
+{
+	uint64_t block = range->start / xfs->block_bytes;
+	uint64_t end = range->end / xfs->block_bytes + (range->end % xfs->block_bytes > 0);
+
+	end = end < xfs->blocks ? end : xfs->blocks;
+	while (block < end) {
+		uint64_t left = xfs->group_blocks - block % xfs->group_blocks;
+		uint64_t n = end - block < left ? end - block : left;
+
+		fprintf(input, "fsblock %" PRIu64 "\nblockuse -n -c %" PRIu64 "\n",
+			number_of(xfs, block), n);
+		block += n;
+	}
+}
+
+static FILE *make_input(const struct xfs *xfs)
+{
+	FILE *input = tmpfile();
+
+	if (!input)
+		return NULL;
+	fprintf(input, "blockget -n\n");
+	for (size_t i = 0; i < xfs->files->ranges.n; i++)
+		ask_for_range(xfs, VEC_AT(&xfs->files->ranges, struct files_range, i), input);
+	fprintf(input, "quit\n");
+	if (fflush(input) || fseek(input, 0, SEEK_SET)) {
+		fclose(input);
+		return NULL;
+	}
+	return input;
+}
+
+/* Blocks come in order: what the last ones belong to is near the end. */
+static struct owner *find_owner(struct xfs *xfs, uint64_t inode, const char *name)
+{
+	for (size_t i = xfs->owners.n; i-- > 0 && i + 16 > xfs->owners.n;) {
+		struct owner *owner = VEC_AT(&xfs->owners, struct owner, i);
+
+		if (owner->inode == inode && !strcmp(owner->name, name))
+			return owner;
+	}
+	return NULL;
+}
+
+static const char *kind_of(const char *type)
+{
+	if (!strcmp(type, "dir"))
+		return "directory";
+	return !strcmp(type, "symlink") ? "symlink" : "file";
+}
+
+static void add_hit(struct xfs *xfs, uint64_t block, uint64_t inode, const char *name,
+		    const char *type)
+{
+	struct owner *owner = find_owner(xfs, inode, name);
+	uint64_t start = block * xfs->block_bytes;
+
+	if (!owner) {
+		owner = vec_push(&xfs->owners, sizeof(*owner));
+		if (owner)
+			*owner = (struct owner){ .inode = inode,
+						 .name = strdup(name),
+						 .kind = kind_of(type) };
+		if (!owner || !owner->name) {
+			xfs->owners.n -= owner != NULL;
+			xfs->is_out_of_memory = true;
+			return;
+		}
+	}
+	if (files_overlap(xfs->files, start, start + xfs->block_bytes, &owner->hit))
+		owner->hit.has_map |= !strncmp(type, "bmapbt", 6);
+}
+
+static const char *metadata_name(const char *type)
+{
+	static const struct {
+		const char *type;
+		const char *name;
+	} names[] = {
+		{ "sb", "superblock and headers of a group" },
+		{ "log", "journal" },
+		{ "btbno", "btree of free space by block" },
+		{ "btcnt", "btree of free space by size" },
+		{ "btino", "btree of inodes" },
+		{ "btfino", "btree of free inodes" },
+		{ "btrmap", "btree of owners" },
+		{ "btrefcnt", "btree of shared blocks" },
+		{ "freelist", "free list of a group" },
+		{ "quota", "quotas" },
+		{ "rtbitmap", "bitmap of the realtime device" },
+		{ "rtsummary", "summary of the realtime device" },
+	};
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+		if (!strcmp(type, names[i].type))
+			return names[i].name;
+	return type;
+}
+
+static void take_metadata(struct xfs *xfs, uint64_t number, const char *type)
+{
+	char name[96];
+	uint64_t first = number << xfs->inode_shift;
+
+	if (strcmp(type, "inode")) {
+		snprintf(name, sizeof(name), "%s", metadata_name(type));
+	} else {
+		snprintf(name, sizeof(name), "inodes %" PRIu64 "-%" PRIu64, first,
+			 first + ((uint64_t)1 << xfs->inode_shift) - 1);
+	}
+	add_hit(xfs, block_of(xfs, number), 0, name, type);
+}
+
+/* "block 32792 (1/24) type data inode 262273 d/one"; free ones belong to nobody. */
+static bool take_line(void *arg, char *line)
+{
+	struct xfs *xfs = arg;
+	uint64_t number, inode;
+	char type[32];
+	int behind = 0, name = 0;
+
+	if (sscanf(line, "block %" SCNu64 " (%*u/%*u) type %31s%n", &number, type, &behind) < 2 ||
+	    !behind || !strcmp(type, "free1") || !strcmp(type, "free2"))
+		return true;
+	if (sscanf(line + behind, " inode %" SCNu64 "%n", &inode, &name) < 1) {
+		take_metadata(xfs, number, type);
+		return !xfs->is_out_of_memory;
+	}
+	name += behind;
+	name += line[name] == ' ';
+	add_hit(xfs, block_of(xfs, number), inode, line + name, type);
+	return !xfs->is_out_of_memory;
+}
+
+static int owner_cmp(const void *a, const void *b)
+{
+	const struct owner *x = a, *y = b;
+	int order = strcmp(x->name, y->name);
+
+	if (order)
+		return order;
+	return x->inode < y->inode ? -1 : x->inode > y->inode;
+}
+
+/* What was met in several places is one. */
+static void merge_owners(struct xfs *xfs)
+{
+	struct owner *owners = xfs->owners.items;
+	size_t kept = 0;
+
+	if (xfs->owners.n)
+		qsort(owners, xfs->owners.n, sizeof(*owners), owner_cmp);
+	for (size_t i = 0; i < xfs->owners.n; i++) {
+		if (!kept || owner_cmp(&owners[kept - 1], &owners[i])) {
+			owners[kept++] = owners[i];
+			continue;
+		}
+		owners[kept - 1].hit.lost_bytes += owners[i].hit.lost_bytes;
+		owners[kept - 1].hit.doubtful_bytes += owners[i].hit.doubtful_bytes;
+		owners[kept - 1].hit.has_map |= owners[i].hit.has_map;
+		free(owners[i].name);
+	}
+	xfs->owners.n = kept;
+}
+
+static void tell_owner(struct xfs *xfs, const struct owner *owner)
+{
+	char *path = NULL;
+
+	if (!files_is_hit(&owner->hit))
+		return;
+	if (!owner->inode) {
+		files_tell_metadata(xfs->files, owner->name, &owner->hit);
+		return;
+	}
+	if (*owner->name && asprintf(&path, "/%s", owner->name) < 0) {
+		xfs->is_out_of_memory = true;
+		return;
+	}
+	files_tell_file(xfs->files, owner->kind, path, owner->inode, &owner->hit);
+	free(path);
+}
+
+static int ask(struct xfs *xfs, const char *path, FILE *input)
+{
+	const char *const args[] = { "-r", path, NULL };
+	struct child child = {
+		.files = xfs->files,
+		.program = "xfs_db",
+		.package = "xfsprogs",
+		.args = args,
+		.input = input,
+		.line = take_line,
+		.arg = xfs,
+	};
+
+	return child_run(&child);
+}
+
+int files_xfs(struct files *files)
+{
+	struct xfs xfs = { .files = files };
+	struct volume_file file = { 0 };
+	FILE *input = NULL;
+	int code = DUMP_DAMAGED;
+
+	if (!read_super(&xfs)) {
+		cli_error(NULL, "the superblock of the XFS cannot be used");
+		return DUMP_DAMAGED;
+	}
+	code = volume_file_make(files, &file);
+	if (!code) {
+		input = make_input(&xfs);
+		if (!input)
+			code = dump_failed(files->d, bcfmt_fail(files->d->ctx, BCFMT_E_SYSTEM,
+								"no temporary file"));
+	}
+	if (!code)
+		code = ask(&xfs, file.path, input);
+	merge_owners(&xfs);
+	for (size_t i = 0; i < xfs.owners.n && !code; i++)
+		tell_owner(&xfs, VEC_AT(&xfs.owners, struct owner, i));
+	if (!code && xfs.is_out_of_memory)
+		code = dump_failed(files->d,
+				   bcfmt_fail(files->d->ctx, BCFMT_E_NOMEM, "out of memory"));
+	for (size_t i = 0; i < xfs.owners.n; i++)
+		free(VEC_AT(&xfs.owners, struct owner, i)->name);
+	vec_free(&xfs.owners);
+	if (input)
+		fclose(input);
+	volume_file_remove(&file);
+	return code;
+}
