@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <bcfmt/set.h>
 #include <bcfmt/uuid.h>
 
 #include "base/bytes.h"
@@ -274,10 +275,33 @@ static void mend_policy(struct proposing *p)
 	proposing_end(p);
 }
 
+/* A set of several caches has the prio sets of each of them in every journal entry. */
+static bcfmt_err find_alone(const struct proposing *p, bool *is_alone)
+{
+	static const enum bcfmt_role role = BCFMT_ROLE_CACHE;
+	struct bcfmt_set_params params = { .roles = &role };
+	struct bcfmt_dev *dev = p->dev;
+	struct bcfmt_set *set = NULL;
+	bcfmt_err err;
+
+	*is_alone = false;
+	if (p->stored.nr_in_set < 2 || p->stored.nr_this_dev)
+		return BCFMT_OK;
+	err = bcfmt_set_open(p->ctx, &dev, 1, &params, &set);
+	if (err)
+		return err;
+	*is_alone = set->has_newest && set->newest.prio_bucket[0];
+	for (unsigned int i = 1; i < BCFMT_MAX_MEMBERS; i++)
+		*is_alone &= !set->newest.prio_bucket[i];
+	bcfmt_set_free(set);
+	return BCFMT_OK;
+}
+
 static bcfmt_err propose(struct search *search)
 {
 	struct proposing *p = search->p;
 	struct layout_search *found = &search->found;
+	bool is_alone;
 	bcfmt_err err;
 
 	find_names(search);
@@ -297,9 +321,17 @@ static bcfmt_err propose(struct search *search)
 					 "the superblock is right in itself, but the device is "
 					 "shorter than it says: the device was cut");
 	if (found->may_stay && (p->stored.flags & BCFMT_SUPER_FLAG_SYNC || !p->stored.keys)) {
-		leave(p);
+		err = find_alone(p, &is_alone);
+		p->is_ours = true;
+		proposing_base(p);
+		if (is_alone) {
+			p->super.nr_in_set = 1;
+			proposing_note(p, SUPER_FIELD_MEMBER, false,
+				       "the newest journal entry has prio sets of one cache");
+		}
+		proposing_end(p);
 		tell_proof(p, found);
-		return BCFMT_OK;
+		return err;
 	}
 	/* Only the magic was hit where the rest still names the set. */
 	p->is_ours = p->is_ours || set_magic_of(&p->stored) == found->sight->set_magic;

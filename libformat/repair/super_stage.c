@@ -64,7 +64,9 @@ static bcfmt_err doubt(struct bcfmt_repair_run *repair, size_t i, bool *is_doubt
 	err = layout_verify(repair->ctx, repair->tops[i], &super, &layout, why);
 	if (err && err != BCFMT_END)
 		return err;
-	*is_doubtful = err || !layout_is_complete(&layout) || layout.stray_entries;
+	/* Of several caches every journal entry would tell. */
+	*is_doubtful = err || !layout_is_complete(&layout) || layout.stray_entries ||
+		       (super.nr_in_set > 1 && !super.nr_this_dev);
 	return BCFMT_OK;
 }
 

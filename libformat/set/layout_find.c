@@ -211,6 +211,7 @@ size_t layout_differences(const struct bcfmt_super *stored, const struct bcfmt_s
 		  found->nbuckets_or_data_offset },
 		{ "first bucket", stored->first_bucket, found->first_bucket },
 		{ "number of journal buckets", stored->keys, found->keys },
+		{ "number of caches in the set", stored->nr_in_set, found->nr_in_set },
 	};
 	size_t n = 0;
 

@@ -43,7 +43,7 @@ struct layout_difference {
 	const char *field; /* static */
 	uint64_t stored, found;
 };
-#define LAYOUT_DIFFERENCES 5u
+#define LAYOUT_DIFFERENCES 6u
 /* Sizes in which two superblocks differ, into out; their number. */
 size_t layout_differences(const struct bcfmt_super *stored, const struct bcfmt_super *found,
 			  struct layout_difference out[LAYOUT_DIFFERENCES]);

@@ -347,7 +347,8 @@ Test(bad_input, every_read_can_fail_when_leaves_are_read_twice)
 	set_kit_read(&bad_kit, 0, bad_image, bad_bytes);
 	bad_check(NULL, "raised gen", &result);
 	cr_expect_eq(SET_KIT_TOTAL(&result, EXTENT_STALE_DIRTY), 2);
-	cr_expect_eq(set_kit_problems(&result, BCFMT_SEV_WASTE), 2);
+	cr_expect_eq(SET_KIT_TOTAL(&result, LEAF_DOUBTFUL), 1);
+	cr_expect_eq(set_kit_problems(&result, BCFMT_SEV_WASTE), 3);
 	bad_clear(&result);
 	fail_every_read();
 }

@@ -314,8 +314,10 @@ Test(check_passes, a_gen_that_rises_late)
 	cr_expect_eq(SET_KIT_TOTAL(&result, EXTENT_STALE_DIRTY), 1);
 	cr_expect_eq(SET_KIT_TOTAL(&result, EXTENT_TWICE), 1);
 	cr_expect_eq(SET_KIT_TOTAL(&result, EXTENT_IN_METADATA), 1);
-	cr_expect_eq(set_kit_problems(&result, BCFMT_SEV_WASTE), 3);
-	expect_device(0, 0, BCFMT_EXACT, BCFMT_SAFETY_UNKNOWN);
+	/* Newer keys than the stale one are missing, and maybe not only there. */
+	cr_expect_eq(SET_KIT_TOTAL(&result, LEAF_DOUBTFUL), 1);
+	cr_expect_eq(set_kit_problems(&result, BCFMT_SEV_WASTE), 4);
+	expect_device(0, 0, BCFMT_AT_LEAST, BCFMT_SAFETY_UNKNOWN);
 	cr_expect_eq(set_kit_device(&result, 0)->lost_bytes, 8 * 512);
 	/* At 200, 1100, 1200, and in the prio set. */
 	cr_expect_eq(set_kit_device(&result, 0)->clean_bytes, 4 * 8 * 512);
