@@ -7,7 +7,7 @@
 ## make check-sanitize   the same under AddressSanitizer and UndefinedBehaviorSanitizer
 ## make check-crash      every state a power cut could leave, from a log of real writes
 ## make check-repairs    every golden case is repaired, and what comes of it
-## make check-repair-cuts  power cuts in the repair of every image and case
+## make check-repair-cuts  power cuts in the repair of every image and case, and in bringing data home
 ## make check-found      lost roots, nodes, prios and uuid tables, found again by searching
 ## make check-image      metadata images of all fixtures and cases
 ## make check-map        bucket maps of all fixtures and cases, and of 33 million buckets

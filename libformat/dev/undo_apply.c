@@ -140,6 +140,11 @@ bcfmt_err bcfmt_undo_file_check(struct bcfmt_undo_file *file, bcfmt_undo_range_f
 	return err;
 }
 
+const struct bcfmt_undo_tally *bcfmt_undo_file_tally(const struct bcfmt_undo_file *file, size_t i)
+{
+	return &undo_file_device_at(file, i)->tally;
+}
+
 /* ---- putting back ---- */
 
 struct apply {

@@ -393,3 +393,13 @@ bcfmt_err bcfmt_undo_file_match(struct bcfmt_undo_file *file, struct bcfmt_dev *
 	free(match.is_known);
 	return err;
 }
+
+struct bcfmt_dev *bcfmt_undo_file_dev(const struct bcfmt_undo_file *file, size_t i)
+{
+	return undo_file_device_at(file, i)->dev;
+}
+
+bool bcfmt_undo_file_is_guess(const struct bcfmt_undo_file *file, size_t i)
+{
+	return undo_file_device_at(file, i)->is_guess;
+}

@@ -484,18 +484,3 @@ const struct bcfmt_undo_device *bcfmt_undo_file_device(const struct bcfmt_undo_f
 {
 	return &undo_file_device_at(file, i)->info;
 }
-
-struct bcfmt_dev *bcfmt_undo_file_dev(const struct bcfmt_undo_file *file, size_t i)
-{
-	return undo_file_device_at(file, i)->dev;
-}
-
-bool bcfmt_undo_file_is_guess(const struct bcfmt_undo_file *file, size_t i)
-{
-	return undo_file_device_at(file, i)->is_guess;
-}
-
-const struct bcfmt_undo_tally *bcfmt_undo_file_tally(const struct bcfmt_undo_file *file, size_t i)
-{
-	return &undo_file_device_at(file, i)->tally;
-}

@@ -106,6 +106,35 @@ uint32_t scan_prio_at(const struct bcfmt_geometry *geo, const uint8_t *raw, size
 	return 0;
 }
 
+bcfmt_err scan_prio_read(struct bcfmt_dev *dev, const struct bcfmt_geometry *geo, uint64_t bucket,
+			 uint8_t *buf, struct bcfmt_prio_set *out, uint32_t *meta_bytes)
+{
+	uint64_t at_bytes = bcfmt_bucket_sector(geo, bucket) * BCFMT_SECTOR_BYTES;
+	uint64_t dev_bytes = bcfmt_dev_bytes(dev);
+	const struct prio_set_disk *disk = (const struct prio_set_disk *)buf;
+	struct bcfmt_geometry layout = *geo;
+	struct bcfmt_bad_read bad;
+	size_t len_bytes;
+	bcfmt_err err;
+
+	*meta_bytes = 0;
+	if (bucket >= geo->nbuckets || at_bytes >= dev_bytes)
+		return BCFMT_OK;
+	len_bytes = (size_t)min_u64(scan_prio_bytes_max(geo), dev_bytes - at_bytes);
+	/* Nothing is read whole that does not begin like one. */
+	err = bcfmt_dev_read_salvage(dev, at_bytes, buf, BCFMT_SECTOR_BYTES, &bad);
+	if (err || le64_get(&disk->magic) != (geo->set_magic ^ DISK_PRIO_MAGIC))
+		return err;
+	err = bcfmt_dev_read_salvage(dev, at_bytes, buf, len_bytes, &bad);
+	if (err)
+		return err;
+	*meta_bytes = scan_prio_at(geo, buf, len_bytes);
+	layout.meta_bytes = *meta_bytes;
+	if (*meta_bytes && bcfmt_prio_decode(&layout, buf, out))
+		*meta_bytes = 0;
+	return BCFMT_OK;
+}
+
 bcfmt_err scan_new(struct bcfmt_ctx *ctx, struct bcfmt_dev *dev, const struct bcfmt_geometry *geo,
 		   size_t window_bytes, dev_bad_fn on_bad, void *arg, struct scan **out)
 {

@@ -9,6 +9,7 @@
 #include <bcfmt/ctx.h>
 #include <bcfmt/dev.h>
 #include <bcfmt/geometry.h>
+#include <bcfmt/prio.h>
 
 #include "dev/dev_impl.h"
 
@@ -42,6 +43,12 @@ uint64_t scan_budget(uint64_t len_bytes);
 uint32_t scan_prio_at(const struct bcfmt_geometry *geo, const uint8_t *raw, size_t avail_bytes);
 /* The most that a prio set can take in a layout that fits a bucket. */
 uint32_t scan_prio_bytes_max(const struct bcfmt_geometry *geo);
+/*
+ * Reads the prio set in a bucket, in any of these layouts, with buf of scan_prio_bytes_max().
+ * *meta_bytes: that of its layout; 0: there is no bucket, or none verifies in it.
+ */
+bcfmt_err scan_prio_read(struct bcfmt_dev *dev, const struct bcfmt_geometry *geo, uint64_t bucket,
+			 uint8_t *buf, struct bcfmt_prio_set *out, uint32_t *meta_bytes);
 
 struct scan;
 #define SCAN_WINDOW_BYTES (4u << 20)
