@@ -14,14 +14,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define FUSE_USE_VERSION 312
-#include <fuse_lowlevel.h>
-
 #include "cli/progress.h"
+#include "mount_read.h"
 
 #define FILE_MODE (S_IFREG | 0444)
 #define ROOT_MODE (S_IFDIR | 0555)
@@ -30,33 +27,14 @@
 #define KEEP_SECONDS 86400.0
 #define BLOCK_BYTES 4096u
 #define READ_AHEAD_KIB 512u
-/*
- * Reads of such sizes go from the memory of the kernel through a pipe, and are not copied here. It
- * holds twice the most, as pieces can begin within a page; larger ones libfuse would copy itself.
- */
-#define MOVE_BYTES_MIN (64u << 10)
-#define MOVE_BYTES_MAX (512u << 10)
-#define PIPE_BYTES (1 << 20)
-#define PLACES_MAX 16u
-
-/* A piece of memory that a read is done with. */
-struct buffer {
-	struct buffer *next;
-	size_t sectors;
-	uint8_t *bytes;
-	uint8_t *state;
-	int pipe[2]; /* empty between reads; -1: none */
-};
 
 struct mount_fs {
 	struct dump *d;
 	const struct mount_files *files;
 	struct fuse_session *session;
-	pthread_mutex_t lock;
-	struct buffer *idle;	   /* never more than reads at one time */
+	struct read_pool pool;
 	unsigned int major, minor; /* of what is mounted */
-	bool has_read_ahead;
-	int has_no_pipes; /* atomic: they cannot be had large enough */
+	bool has_read_ahead;	   /* atomic: it was tried */
 };
 
 static struct mount_fs *fs_of(fuse_req_t req)
@@ -167,13 +145,9 @@ static void widen_read_ahead(struct mount_fs *fs)
 {
 	char path[64];
 	FILE *file;
-	bool is_done;
 
-	pthread_mutex_lock(&fs->lock);
-	is_done = fs->has_read_ahead;
-	fs->has_read_ahead = true;
-	pthread_mutex_unlock(&fs->lock);
-	if (is_done || (!fs->major && !fs->minor))
+	if (__atomic_exchange_n(&fs->has_read_ahead, true, __ATOMIC_RELAXED) ||
+	    (!fs->major && !fs->minor))
 		return;
 	snprintf(path, sizeof(path), "/sys/class/bdi/%u:%u/read_ahead_kb", fs->major, fs->minor);
 	file = fopen(path, "we");
@@ -200,177 +174,21 @@ static void fs_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *info)
 
 /* ---- reading ---- */
 
-static void close_pipe(struct buffer *buffer)
-{
-	if (buffer->pipe[0] < 0)
-		return;
-	close(buffer->pipe[0]);
-	close(buffer->pipe[1]);
-	buffer->pipe[0] = buffer->pipe[1] = -1;
-}
-
-static void buffer_free(struct buffer *buffer)
-{
-	if (buffer) {
-		close_pipe(buffer);
-		free(buffer->bytes);
-		free(buffer->state);
-		free(buffer);
-	}
-}
-
-static struct buffer *take_buffer(struct mount_fs *fs, size_t sectors)
-{
-	struct buffer *buffer;
-
-	pthread_mutex_lock(&fs->lock);
-	buffer = fs->idle;
-	if (buffer)
-		fs->idle = buffer->next;
-	pthread_mutex_unlock(&fs->lock);
-	if (buffer && buffer->sectors >= sectors)
-		return buffer;
-	buffer_free(buffer);
-	buffer = calloc(1, sizeof(*buffer));
-	if (!buffer)
-		return NULL;
-	buffer->pipe[0] = buffer->pipe[1] = -1;
-	buffer->sectors = sectors;
-	buffer->bytes = malloc(sectors * BCFMT_SECTOR_BYTES);
-	buffer->state = malloc(sectors);
-	if (buffer->bytes && buffer->state)
-		return buffer;
-	buffer_free(buffer);
-	return NULL;
-}
-
-static void give_buffer(struct mount_fs *fs, struct buffer *buffer)
-{
-	pthread_mutex_lock(&fs->lock);
-	buffer->next = fs->idle;
-	fs->idle = buffer;
-	pthread_mutex_unlock(&fs->lock);
-}
-
-static int errno_of(bcfmt_err err)
-{
-	return err == BCFMT_E_NOMEM ? ENOMEM : EIO;
-}
-
-static bool has_pipe(struct mount_fs *fs, struct buffer *buffer)
-{
-	if (__atomic_load_n(&fs->has_no_pipes, __ATOMIC_RELAXED))
-		return false;
-	if (buffer->pipe[0] >= 0)
-		return true;
-	if (!pipe2(buffer->pipe, O_CLOEXEC | O_NONBLOCK) &&
-	    fcntl(buffer->pipe[0], F_SETPIPE_SZ, PIPE_BYTES) >= PIPE_BYTES)
-		return true;
-	__atomic_store_n(&fs->has_no_pipes, 1, __ATOMIC_RELAXED);
-	close_pipe(buffer);
-	return false;
-}
-
-/* All of it, or false. */
-static bool fill_pipe(const struct buffer *buffer, const struct bcfmt_place *place)
-{
-	loff_t offset = (loff_t)(place->dev_sector * BCFMT_SECTOR_BYTES);
-	size_t left = place->sectors * BCFMT_SECTOR_BYTES;
-	int fd = bcfmt_dev_fd(place->dev);
-
-	while (fd >= 0 && left) {
-		ssize_t moved = splice(fd, &offset, buffer->pipe[1], NULL, left, SPLICE_F_NONBLOCK);
-
-		if (moved <= 0)
-			return false;
-		left -= (size_t)moved;
-	}
-	return fd >= 0;
-}
-
-/*
- * Answers with data that never comes here. False when nothing was answered: it has to be read then.
- * All of it is in the pipe before: nothing that is short or cannot be read is given to the kernel.
- */
-static bool move(fuse_req_t req, const struct mount_file *file, struct buffer *buffer,
-		 uint64_t from, size_t size)
-{
-	struct fuse_bufvec data = FUSE_BUFVEC_INIT(size);
-	struct bcfmt_place places[PLACES_MAX];
-	size_t n = 0;
-	int rest = 0;
-
-	if (size < MOVE_BYTES_MIN || size > MOVE_BYTES_MAX || from % BCFMT_SECTOR_BYTES ||
-	    size % BCFMT_SECTOR_BYTES || !has_pipe(fs_of(req), buffer) ||
-	    bcfmt_volume_places(file->reader, from / BCFMT_SECTOR_BYTES, size / BCFMT_SECTOR_BYTES,
-				places, PLACES_MAX, &n))
-		return false;
-	for (size_t i = 0; i < n; i++) {
-		if (fill_pipe(buffer, &places[i]))
-			continue;
-		close_pipe(buffer);
-		return false;
-	}
-	data.buf[0].flags = FUSE_BUF_IS_FD;
-	data.buf[0].fd = buffer->pipe[0];
-	fuse_reply_data(req, &data, 0);
-	if (ioctl(buffer->pipe[0], FIONREAD, &rest) || rest)
-		close_pipe(buffer);
-	return true;
-}
-
-/* An errno, or 0 when all of it could be read. */
-static int read_sectors(const struct mount_file *file, struct buffer *buffer, uint64_t first,
-			size_t sectors)
-{
-	bcfmt_err err =
-		bcfmt_volume_read(file->reader, first, buffer->bytes, sectors, buffer->state, NULL);
-
-	if (err)
-		return errno_of(err);
-	/* As from a disk: one bad sector, and the kernel asks again in smaller pieces. */
-	for (size_t i = 0; i < sectors; i++)
-		if (buffer->state[i] != BCFMT_SECTOR_OK)
-			return EIO;
-	return 0;
-}
-
 static void fs_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset,
 		    struct fuse_file_info *info)
 {
-	struct mount_fs *fs = fs_of(req);
 	const struct mount_file *file = file_of(req, ino);
-	uint64_t from = (uint64_t)offset, first = from / BCFMT_SECTOR_BYTES;
-	struct buffer *buffer;
-	size_t sectors;
+	uint64_t from = (uint64_t)offset;
 
 	(void)info;
-	if (!file || offset < 0) {
+	if (!file || offset < 0)
 		fuse_reply_err(req, file ? EINVAL : ENOENT);
-		return;
-	}
-	if (!size || from >= file_bytes(file)) {
+	else if (!size || from >= file_bytes(file))
 		fuse_reply_buf(req, NULL, 0);
-		return;
-	}
-	if (size > file_bytes(file) - from)
-		size = (size_t)(file_bytes(file) - from);
-	sectors = (size_t)((from + size - 1) / BCFMT_SECTOR_BYTES - first + 1);
-	buffer = take_buffer(fs, sectors);
-	if (!buffer) {
-		fuse_reply_err(req, ENOMEM);
-		return;
-	}
-	if (!move(req, file, buffer, from, size)) {
-		int error = read_sectors(file, buffer, first, sectors);
-
-		if (error)
-			fuse_reply_err(req, error);
-		else
-			fuse_reply_buf(req, (char *)buffer->bytes + from % BCFMT_SECTOR_BYTES,
-				       size);
-	}
-	give_buffer(fs, buffer);
+	else
+		mount_read(&fs_of(req)->pool, req, file, from,
+			   size < file_bytes(file) - from ? size
+							  : (size_t)(file_bytes(file) - from));
 }
 
 /* Where data begins, or a hole, at or after the offset. */
@@ -408,7 +226,7 @@ static void fs_lseek(fuse_req_t req, fuse_ino_t ino, off_t offset, int whence,
 	}
 	err = seek(file, (uint64_t)offset, whence == SEEK_HOLE, &found);
 	if (err)
-		fuse_reply_err(req, err == BCFMT_END ? ENXIO : errno_of(err));
+		fuse_reply_err(req, err == BCFMT_END ? ENXIO : mount_errno(err));
 	else
 		fuse_reply_lseek(req, (off_t)found);
 }
@@ -589,7 +407,7 @@ int mount_fs_open(struct dump *d, const char *folder, const char *const *options
 	int code = DUMP_FAILED;
 
 	*out = NULL;
-	if (!fs || pthread_mutex_init(&fs->lock, NULL)) {
+	if (!fs || mount_read_init(&fs->pool)) {
 		free(fs);
 		cli_error(NULL, "out of memory");
 		return DUMP_FAILED;
@@ -663,12 +481,6 @@ void mount_fs_free(struct mount_fs *fs)
 		return;
 	if (fs->session)
 		fuse_session_destroy(fs->session);
-	while (fs->idle) {
-		struct buffer *buffer = fs->idle;
-
-		fs->idle = buffer->next;
-		buffer_free(buffer);
-	}
-	pthread_mutex_destroy(&fs->lock);
+	mount_read_clear(&fs->pool);
 	free(fs);
 }
