@@ -140,9 +140,10 @@ void page_nodes(struct page_out *out, const struct bcfmt_page *page)
 	page_markup(out, "<section id=\"nodes\" aria-labelledby=\"h-nodes\">\n"
 			 "<h2 id=\"h-nodes\">Damaged nodes</h2>\n");
 	if (n)
-		page_element(out, "p",
-			     "As a kernel dumps them. Marked with ! are keys that are bad or "
-			     "stand before an earlier one, and what a kernel says of the node.");
+		page_element(
+			out, "p",
+			"As a kernel dumps them. Marked with ! are keys that are bad, keys "
+			"behind which the order goes backwards, and what a kernel says of it.");
 	else if (!page->all_nodes)
 		page_element(out, "p", "No node is damaged.");
 	for (size_t i = 0; i < n; i++)

@@ -41,6 +41,17 @@ static void number_row(struct page_out *out, const char *name, uint64_t value, c
 	page_markup(out, "</td></tr>\n");
 }
 
+static void size_row(struct page_out *out, const char *name, uint64_t sectors)
+{
+	char bytes[32];
+
+	page_markup(out, "<tr><th scope=\"row\">");
+	page_text(out, "%s", name);
+	page_markup(out, "</th><td>");
+	page_text(out, "%s", bcfmt_bytes_text(sectors * BCFMT_SECTOR_BYTES, bytes));
+	page_markup(out, "</td></tr>\n");
+}
+
 static void geometry(struct page_out *out, const struct bcfmt_set *set)
 {
 	const struct bcfmt_geometry *geo = &set->geo;
@@ -49,9 +60,9 @@ static void geometry(struct page_out *out, const struct bcfmt_set *set)
 			 "<tbody>\n");
 	number_row(out, "Buckets", geo->nbuckets, "");
 	number_row(out, "First bucket", geo->first_bucket, "");
-	number_row(out, "Bucket size", geo->bucket_sectors, " sectors");
-	number_row(out, "Block size", geo->block_sectors, " sectors");
-	number_row(out, "Btree node", geo->node_sectors, " sectors");
+	size_row(out, "Bucket size", geo->bucket_sectors);
+	size_row(out, "Block size", geo->block_sectors);
+	size_row(out, "Btree node", geo->node_sectors);
 	number_row(out, "Journal", geo->journal_buckets, " buckets");
 	number_row(out, "Journal entries found", set->journal.n_entries, "");
 	if (set->has_newest) {

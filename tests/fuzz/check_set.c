@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <bcfmt/map.h>
 #include <bcfmt/render.h>
 #include <bcfmt/tree.h>
 
@@ -132,6 +133,26 @@ static bcfmt_err render_all(struct bcfmt_ctx *ctx, const struct bcfmt_set *set,
 	return err;
 }
 
+/* Every bucket is for one thing, and no more are marked than there are. */
+static bcfmt_err draw(struct walk *walk)
+{
+	const struct bcfmt_map_total *totals;
+	struct bcfmt_map *map;
+	uint64_t sum = 0;
+	bcfmt_err err = bcfmt_map_make(walk->set, &map);
+
+	if (err)
+		return err;
+	totals = bcfmt_map_totals(map);
+	for (unsigned int use = 0; use < BCFMT_MAP_DOUBTFUL; use++)
+		sum += totals[use].buckets;
+	assert(sum == walk->set->geo.nbuckets);
+	assert(totals[BCFMT_MAP_DOUBTFUL].buckets + totals[BCFMT_MAP_DAMAGED].buckets <= sum);
+	bcfmt_render_map(walk->out, map, 80, true);
+	bcfmt_map_free(map);
+	return BCFMT_OK;
+}
+
 static void keep_verdict(const struct bcfmt_verdict *verdict, struct checked *out)
 {
 	out->is_complete = verdict->is_complete;
@@ -171,6 +192,8 @@ static bcfmt_err check(struct bcfmt_ctx *ctx, struct bcfmt_set *set, enum bcfmt_
 		err = bcfmt_out_new(ctx, nowhere(), 0, &walk.out);
 	if (!err && set->has_geometry)
 		err = walk_tree(&walk);
+	if (!err && set->has_geometry)
+		err = draw(&walk);
 	if (walk.out && bcfmt_out_close(walk.out) && !err)
 		err = BCFMT_E_NOMEM;
 	bcfmt_verdict_clear(&verdict);
