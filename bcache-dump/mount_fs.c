@@ -6,6 +6,7 @@
 #include "mount_fs.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <limits.h>
 #include <pthread.h>
@@ -13,12 +14,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
-#define FUSE_USE_VERSION 312
-#include <fuse_lowlevel.h>
-
 #include "cli/progress.h"
+#include "mount_read.h"
 
 #define FILE_MODE (S_IFREG | 0444)
 #define ROOT_MODE (S_IFDIR | 0555)
@@ -26,21 +26,15 @@
 #define INO_FIRST 2u
 #define KEEP_SECONDS 86400.0
 #define BLOCK_BYTES 4096u
-
-/* A piece of memory that a read is done with. */
-struct buffer {
-	struct buffer *next;
-	size_t sectors;
-	uint8_t *bytes;
-	uint8_t *state;
-};
+#define READ_AHEAD_KIB 512u
 
 struct mount_fs {
 	struct dump *d;
 	const struct mount_files *files;
 	struct fuse_session *session;
-	pthread_mutex_t lock;
-	struct buffer *idle; /* never more than reads at one time */
+	struct read_pool pool;
+	unsigned int major, minor; /* of what is mounted */
+	bool has_read_ahead;	   /* atomic: it was tried */
 };
 
 static struct mount_fs *fs_of(fuse_req_t req)
@@ -143,6 +137,26 @@ static void fs_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset
 	free(buf);
 }
 
+/*
+ * Most kernels read FUSE ahead by 128 KiB, which costs a change of processes each. Who may not set
+ * it does without. Not before the kernel has begun: it would set it back.
+ */
+static void widen_read_ahead(struct mount_fs *fs)
+{
+	char path[64];
+	FILE *file;
+
+	if (__atomic_exchange_n(&fs->has_read_ahead, true, __ATOMIC_RELAXED) ||
+	    (!fs->major && !fs->minor))
+		return;
+	snprintf(path, sizeof(path), "/sys/class/bdi/%u:%u/read_ahead_kb", fs->major, fs->minor);
+	file = fopen(path, "we");
+	if (!file)
+		return;
+	fprintf(file, "%u\n", READ_AHEAD_KIB);
+	fclose(file);
+}
+
 static void fs_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *info)
 {
 	if (!file_of(req, ino)) {
@@ -153,99 +167,28 @@ static void fs_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *info)
 		fuse_reply_err(req, EROFS);
 		return;
 	}
+	widen_read_ahead(fs_of(req));
 	info->keep_cache = 1;
 	fuse_reply_open(req, info);
 }
 
 /* ---- reading ---- */
 
-static void buffer_free(struct buffer *buffer)
-{
-	if (buffer) {
-		free(buffer->bytes);
-		free(buffer->state);
-		free(buffer);
-	}
-}
-
-static struct buffer *take_buffer(struct mount_fs *fs, size_t sectors)
-{
-	struct buffer *buffer;
-
-	pthread_mutex_lock(&fs->lock);
-	buffer = fs->idle;
-	if (buffer)
-		fs->idle = buffer->next;
-	pthread_mutex_unlock(&fs->lock);
-	if (buffer && buffer->sectors >= sectors)
-		return buffer;
-	buffer_free(buffer);
-	buffer = calloc(1, sizeof(*buffer));
-	if (!buffer)
-		return NULL;
-	buffer->sectors = sectors;
-	buffer->bytes = malloc(sectors * BCFMT_SECTOR_BYTES);
-	buffer->state = malloc(sectors);
-	if (buffer->bytes && buffer->state)
-		return buffer;
-	buffer_free(buffer);
-	return NULL;
-}
-
-static void give_buffer(struct mount_fs *fs, struct buffer *buffer)
-{
-	pthread_mutex_lock(&fs->lock);
-	buffer->next = fs->idle;
-	fs->idle = buffer;
-	pthread_mutex_unlock(&fs->lock);
-}
-
-static int errno_of(bcfmt_err err)
-{
-	return err == BCFMT_E_NOMEM ? ENOMEM : EIO;
-}
-
 static void fs_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset,
 		    struct fuse_file_info *info)
 {
-	struct mount_fs *fs = fs_of(req);
 	const struct mount_file *file = file_of(req, ino);
-	uint64_t from = (uint64_t)offset, first;
-	struct buffer *buffer;
-	size_t sectors;
-	int error = 0;
-	bcfmt_err err;
+	uint64_t from = (uint64_t)offset;
 
 	(void)info;
-	if (!file || offset < 0) {
+	if (!file || offset < 0)
 		fuse_reply_err(req, file ? EINVAL : ENOENT);
-		return;
-	}
-	if (from >= file_bytes(file)) {
+	else if (!size || from >= file_bytes(file))
 		fuse_reply_buf(req, NULL, 0);
-		return;
-	}
-	if (size > file_bytes(file) - from)
-		size = (size_t)(file_bytes(file) - from);
-	first = from / BCFMT_SECTOR_BYTES;
-	sectors = (size_t)((from + size - 1) / BCFMT_SECTOR_BYTES - first + 1);
-	buffer = take_buffer(fs, sectors);
-	if (!buffer) {
-		fuse_reply_err(req, ENOMEM);
-		return;
-	}
-	err = bcfmt_volume_read(file->reader, first, buffer->bytes, sectors, buffer->state, NULL);
-	if (err)
-		error = errno_of(err);
-	/* As from a disk: one bad sector, and the kernel asks again in smaller pieces. */
-	for (size_t i = 0; i < sectors && !error; i++)
-		if (buffer->state[i] != BCFMT_SECTOR_OK)
-			error = EIO;
-	if (error)
-		fuse_reply_err(req, error);
 	else
-		fuse_reply_buf(req, (char *)buffer->bytes + from % BCFMT_SECTOR_BYTES, size);
-	give_buffer(fs, buffer);
+		mount_read(&fs_of(req)->pool, req, file, from,
+			   size < file_bytes(file) - from ? size
+							  : (size_t)(file_bytes(file) - from));
 }
 
 /* Where data begins, or a hole, at or after the offset. */
@@ -283,7 +226,7 @@ static void fs_lseek(fuse_req_t req, fuse_ino_t ino, off_t offset, int whence,
 	}
 	err = seek(file, (uint64_t)offset, whence == SEEK_HOLE, &found);
 	if (err)
-		fuse_reply_err(req, err == BCFMT_END ? ENXIO : errno_of(err));
+		fuse_reply_err(req, err == BCFMT_END ? ENXIO : mount_errno(err));
 	else
 		fuse_reply_lseek(req, (off_t)found);
 }
@@ -381,7 +324,14 @@ static void fs_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size)
 	reply_attribute(req, list, len, size);
 }
 
+static void fs_init(void *arg, struct fuse_conn_info *conn)
+{
+	(void)arg;
+	conn->want |= conn->capable & FUSE_CAP_SPLICE_WRITE;
+}
+
 static const struct fuse_lowlevel_ops operations = {
+	.init = fs_init,
 	.lookup = fs_lookup,
 	.getattr = fs_getattr,
 	.readdir = fs_readdir,
@@ -438,6 +388,17 @@ static int make_args(const struct mount_fs *fs, const char *const *options, size
 	return failed;
 }
 
+/* Without asking ourselves, who do not answer yet. */
+static void find_device(struct mount_fs *fs, const char *folder)
+{
+	struct statx st;
+
+	if (statx(AT_FDCWD, folder, AT_STATX_DONT_SYNC, 0, &st))
+		return;
+	fs->major = st.stx_dev_major;
+	fs->minor = st.stx_dev_minor;
+}
+
 int mount_fs_open(struct dump *d, const char *folder, const char *const *options, size_t n_options,
 		  const struct mount_files *files, struct mount_fs **out)
 {
@@ -446,7 +407,7 @@ int mount_fs_open(struct dump *d, const char *folder, const char *const *options
 	int code = DUMP_FAILED;
 
 	*out = NULL;
-	if (!fs || pthread_mutex_init(&fs->lock, NULL)) {
+	if (!fs || mount_read_init(&fs->pool)) {
 		free(fs);
 		cli_error(NULL, "out of memory");
 		return DUMP_FAILED;
@@ -466,10 +427,12 @@ int mount_fs_open(struct dump *d, const char *folder, const char *const *options
 			code = DUMP_DONE;
 	}
 	fuse_opt_free_args(&args);
-	if (code)
+	if (code) {
 		mount_fs_free(fs);
-	else
-		*out = fs;
+		return code;
+	}
+	find_device(fs, folder);
+	*out = fs;
 	return code;
 }
 
@@ -518,12 +481,6 @@ void mount_fs_free(struct mount_fs *fs)
 		return;
 	if (fs->session)
 		fuse_session_destroy(fs->session);
-	while (fs->idle) {
-		struct buffer *buffer = fs->idle;
-
-		fs->idle = buffer->next;
-		buffer_free(buffer);
-	}
-	pthread_mutex_destroy(&fs->lock);
+	mount_read_clear(&fs->pool);
 	free(fs);
 }

@@ -73,6 +73,11 @@ bool bcfmt_dev_is_writable(const struct bcfmt_dev *dev)
 	return dev->is_writable;
 }
 
+int bcfmt_dev_fd(const struct bcfmt_dev *dev)
+{
+	return file_dev_fd(dev);
+}
+
 bool bcfmt_dev_was_in_use(const struct bcfmt_dev *dev)
 {
 	return dev->was_in_use;

@@ -276,6 +276,39 @@ Test(volume, a_backing_device_that_was_cut)
 	}
 }
 
+/* Where the sectors lie, by what places tells; they hold what a read gives. */
+static void expect_places(uint64_t start, size_t n)
+{
+	struct bcfmt_place places[16];
+	uint8_t sector[BCFMT_SECTOR_BYTES];
+	uint64_t at = start;
+	size_t n_places;
+
+	cr_assert_eq(bcfmt_volume_places(volume, start, n, places, 16, &n_places), BCFMT_OK);
+	cr_assert_gt(n_places, 0);
+	for (size_t i = 0; i < n_places; i++)
+		for (size_t k = 0; k < places[i].sectors; k++, at++) {
+			cr_assert_lt(at, SECTORS);
+			cr_assert_eq(bcfmt_dev_read(places[i].dev,
+						    (places[i].dev_sector + k) * BCFMT_SECTOR_BYTES,
+						    sector, sizeof(sector)),
+				     BCFMT_OK);
+			cr_assert_null(wrong(at, sector, BCFMT_SECTOR_OK), "sector %llu",
+				       (unsigned long long)at);
+		}
+	cr_assert_eq(at, start + n);
+}
+
+static bcfmt_err places_of(uint64_t start, size_t n, size_t max)
+{
+	struct bcfmt_place places[16];
+	size_t n_places = 77;
+	bcfmt_err err = bcfmt_volume_places(volume, start, n, places, max, &n_places);
+
+	cr_assert(!err || !n_places);
+	return err;
+}
+
 Test(volume, lost_is_what_a_check_says)
 {
 	struct bcfmt_losses *losses;
@@ -308,6 +341,10 @@ Test(volume, lost_is_what_a_check_says)
 			wanted[i].state = BCFMT_SECTOR_PLACE;
 	for (uint64_t start = 0; start < 100; start++)
 		expect_range(start, 13);
+	cr_expect_eq(places_of(30, 20, 16), BCFMT_OK);
+	cr_expect_eq(places_of(30, 21, 16), BCFMT_END);
+	cr_expect_eq(places_of(59, 1, 16), BCFMT_END);
+	cr_expect_eq(places_of(60, 1, 16), BCFMT_OK);
 	expect_range(0, SECTORS);
 }
 
@@ -333,6 +370,32 @@ Test(volume, where_data_is)
 	cr_assert_eq(bcfmt_volume_read(volume, 28, buf, 72, state, NULL), BCFMT_OK);
 	for (size_t i = 0; i < 72u * BCFMT_SECTOR_BYTES; i++)
 		cr_assert_eq(buf[i], 0, "byte %zu", i);
+}
+
+Test(volume, where_sectors_lie)
+{
+	make_all(0);
+	for (uint64_t start = 0; start < 200; start++)
+		for (size_t n = 1; n <= 200 - start; n += 7)
+			expect_places(start, n);
+	/* Stale, misplaced, too many, too long, beyond the end. */
+	cr_expect_eq(places_of(150, 51, 16), BCFMT_END);
+	cr_expect_eq(places_of(303, 1, 16), BCFMT_END);
+	cr_expect_eq(places_of(304, 92, 16), BCFMT_OK);
+	cr_expect_eq(places_of(0, 30, 4), BCFMT_OK);
+	cr_expect_eq(places_of(0, 30, 3), BCFMT_END);
+	cr_expect_eq(places_of(0, 0, 3), BCFMT_END);
+	cr_expect_eq(places_of(SECTORS - 1, 2, 16), BCFMT_E_RANGE);
+	/* In memory there is nothing that a kernel could move. */
+	cr_expect_eq(bcfmt_dev_fd(backing), -1);
+}
+
+Test(volume, nothing_lies_nowhere)
+{
+	make_tree();
+	open_volume(false, 0);
+	cr_expect_eq(places_of(20, 8, 16), BCFMT_OK);
+	cr_expect_eq(places_of(20, 9, 16), BCFMT_END);
 }
 
 struct job {

@@ -79,6 +79,11 @@ BCFMT_API const char *bcfmt_dev_name(const struct bcfmt_dev *dev); /* as opened;
 BCFMT_API uint64_t bcfmt_dev_bytes(const struct bcfmt_dev *dev);
 BCFMT_API uint32_t bcfmt_dev_logical_block_bytes(const struct bcfmt_dev *dev); /* files: 512 */
 BCFMT_API bool bcfmt_dev_is_writable(const struct bcfmt_dev *dev);
+/*
+ * Descriptor of a block device or image file, borrowed; -1 for all other kinds, of which only reading
+ * tells what they hold. Its file offset is not kept.
+ */
+BCFMT_API int bcfmt_dev_fd(const struct bcfmt_dev *dev);
 /* The kernel held it when it was opened with IN_USE_OK. */
 BCFMT_API bool bcfmt_dev_was_in_use(const struct bcfmt_dev *dev);
 /* It is, or stands on, a member of a metadata image: data reads as zeros. */

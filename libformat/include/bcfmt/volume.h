@@ -66,6 +66,21 @@ struct bcfmt_volume_counts {
 BCFMT_API bcfmt_err bcfmt_volume_read(struct bcfmt_volume *volume, uint64_t start_sector, void *buf,
 				      size_t sectors, uint8_t *state,
 				      struct bcfmt_volume_counts *counts);
+/* Sectors of a volume that lie one after the other on a device, the cache or the backing device. */
+struct bcfmt_place {
+	struct bcfmt_dev *dev; /* borrowed */
+	uint64_t dev_sector;
+	size_t sectors;
+};
+/*
+ * Where the sectors lie that a read of the range would take, in order: for who moves them without
+ * looking at them. END when only a read can tell: something of it is lost or lies nowhere, or there
+ * are more than max_places; or sectors is more than 4096. A place that cannot be read must be read
+ * with bcfmt_volume_read(), which knows what stands in for it. Errors as there.
+ */
+BCFMT_API bcfmt_err bcfmt_volume_places(struct bcfmt_volume *volume, uint64_t start_sector,
+					size_t sectors, struct bcfmt_place *places,
+					size_t max_places, size_t *n_places);
 /*
  * The first run of sectors at or after start_sector where cache or backing device hold anything;
  * all before it reads as zeros. END when nothing comes any more. Errors as of reading.
