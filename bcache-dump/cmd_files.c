@@ -131,12 +131,17 @@ void files_tell_metadata(struct files *files, const char *what, const struct fil
 
 void files_tell_partial(struct files *files, const char *what, const char *why)
 {
-	files->is_partial = true;
-	if (files->is_told_partial && !files->d->opt.is_verbose)
-		return;
-	cli_error(NULL, "%s: %s%s", what, why,
-		  files->d->opt.is_verbose ? "" : "; -v tells all that cannot be read");
-	files->is_told_partial = true;
+	if (!files->n_partial++ || files->d->opt.is_verbose)
+		cli_error(NULL, "%s: %s", what, why);
+}
+
+static void tell_more_partial(const struct files *files)
+{
+	if (files->n_partial > 1 && !files->d->opt.is_verbose)
+		cli_error(NULL,
+			  "%" PRIu64
+			  " more places of the file system cannot be read: -v tells which",
+			  files->n_partial - 1);
 }
 
 /* ---- the volume ---- */
@@ -233,7 +238,8 @@ static int look(struct files *files, struct walk *walk, struct bcfmt_losses *los
 	code = err ? dump_failed(files->d, err) : look_at_file_system(files);
 	if (!code || code == DUMP_DAMAGED)
 		result_row(files);
-	if (!code && (files->is_partial || walk->is_damaged))
+	tell_more_partial(files);
+	if (!code && (files->n_partial || walk->is_damaged))
 		code = DUMP_DAMAGED;
 	bcfmt_volume_free(files->volume);
 	bcfmt_leaf_cache_free(leaves);

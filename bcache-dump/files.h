@@ -23,8 +23,7 @@ struct files {
 	struct vec ranges; /* struct files_range, ascending; none overlap */
 	uint64_t n_files;
 	uint64_t n_metadata;
-	bool is_partial; /* not all of the file system could be looked at */
-	bool is_told_partial;
+	uint64_t n_partial; /* places of the file system that could not be looked at */
 };
 
 /* How much of something lies on the ranges. Zero it to start. */

@@ -9,6 +9,8 @@
 
 #define SUPER_BYTES 512u
 
+struct owner;
+
 struct xfs {
 	struct files *files;
 	uint64_t block_bytes;
@@ -17,6 +19,8 @@ struct xfs {
 	unsigned int group_shift; /* of the group in the number of a block */
 	unsigned int inode_shift; /* of the block in the number of an inode */
 	struct vec owners;	  /* struct owner, sorted when all are there */
+	struct owner *at;	  /* whose map is being read; NULL: of none that is asked for */
+	bool has_shared;	  /* blocks that are of several files */
 	bool is_out_of_memory;
 };
 
@@ -26,6 +30,7 @@ struct owner {
 	char *name;	/* path, or what it is */
 	const char *kind;
 	struct files_hit hit;
+	struct files_hit data; /* of it, in blocks of data */
 };
 
 static uint32_t be32(const uint8_t *raw)
@@ -80,21 +85,21 @@ static void ask_for_range(const struct xfs *xfs, const struct files_range *range
 	}
 }
 
-static FILE *make_input(const struct xfs *xfs)
+static void ask_for_owners(const struct xfs *xfs, FILE *input)
 {
-	FILE *input = tmpfile();
-
-	if (!input)
-		return NULL;
 	fprintf(input, "blockget -n\n");
 	for (size_t i = 0; i < xfs->files->ranges.n; i++)
 		ask_for_range(xfs, VEC_AT(&xfs->files->ranges, struct files_range, i), input);
-	fprintf(input, "quit\n");
-	if (fflush(input) || fseek(input, 0, SEEK_SET)) {
-		fclose(input);
-		return NULL;
+}
+
+static void ask_for_maps(const struct xfs *xfs, FILE *input)
+{
+	for (size_t i = 0; i < xfs->owners.n; i++) {
+		const struct owner *owner = VEC_AT(&xfs->owners, struct owner, i);
+
+		if (files_is_hit(&owner->data))
+			fprintf(input, "inode %" PRIu64 "\ninode\nbmap\n", owner->inode);
 	}
-	return input;
 }
 
 /* Blocks come in order: what the last ones belong to is near the end. */
@@ -120,6 +125,7 @@ static void add_hit(struct xfs *xfs, uint64_t block, uint64_t inode, const char 
 		    const char *type)
 {
 	struct owner *owner = find_owner(xfs, inode, name);
+	bool is_data = !strcmp(type, "data") || !strcmp(type, "rldata");
 	uint64_t start = block * xfs->block_bytes;
 
 	if (!owner) {
@@ -134,8 +140,11 @@ static void add_hit(struct xfs *xfs, uint64_t block, uint64_t inode, const char 
 			return;
 		}
 	}
-	if (files_overlap(xfs->files, start, start + xfs->block_bytes, &owner->hit))
+	if (files_overlap(xfs->files, start, start + xfs->block_bytes,
+			  is_data ? &owner->data : &owner->hit)) {
 		owner->hit.has_map |= !strncmp(type, "bmapbt", 6);
+		xfs->has_shared |= !strcmp(type, "rldata");
+	}
 }
 
 static const char *metadata_name(const char *type)
@@ -209,6 +218,16 @@ static int owner_cmp(const void *a, const void *b)
 	return x->inode < y->inode ? -1 : x->inode > y->inode;
 }
 
+static void add_hits(struct files_hit *to, const struct files_hit *from)
+{
+	to->lost_bytes += from->lost_bytes;
+	to->doubtful_bytes += from->doubtful_bytes;
+	to->has_map |= from->has_map;
+	if (from->has_first && (!to->has_first || from->first_byte < to->first_byte))
+		to->first_byte = from->first_byte;
+	to->has_first |= from->has_first;
+}
+
 /* What was met in several places is one. */
 static void merge_owners(struct xfs *xfs)
 {
@@ -222,33 +241,82 @@ static void merge_owners(struct xfs *xfs)
 			owners[kept++] = owners[i];
 			continue;
 		}
-		owners[kept - 1].hit.lost_bytes += owners[i].hit.lost_bytes;
-		owners[kept - 1].hit.doubtful_bytes += owners[i].hit.doubtful_bytes;
-		owners[kept - 1].hit.has_map |= owners[i].hit.has_map;
+		add_hits(&owners[kept - 1].hit, &owners[i].hit);
+		add_hits(&owners[kept - 1].data, &owners[i].data);
 		free(owners[i].name);
 	}
 	xfs->owners.n = kept;
 }
 
+/* ---- where in a file ---- */
+
+static struct owner *owner_of(struct xfs *xfs, uint64_t inode)
+{
+	for (size_t i = 0; inode && i < xfs->owners.n; i++) {
+		struct owner *owner = VEC_AT(&xfs->owners, struct owner, i);
+
+		if (owner->inode == inode && files_is_hit(&owner->data))
+			return owner;
+	}
+	return NULL;
+}
+
+/*
+ * "data offset 0 startblock 32792 (1/24) count 49 flag 0" behind "current inode number is 262273":
+ * the place in the file, and with flag 1 what was only reserved and reads as zeros.
+ */
+static bool take_map_line(void *arg, char *line)
+{
+	struct xfs *xfs = arg;
+	uint64_t inode, place, number, count, start;
+	unsigned int flag;
+	struct owner *owner;
+
+	if (sscanf(line, "current inode number is %" SCNu64, &inode) == 1) {
+		owner = owner_of(xfs, inode);
+		if (owner)
+			owner->data = (struct files_hit){ 0 };
+		xfs->at = owner;
+		return true;
+	}
+	if (!xfs->at ||
+	    sscanf(line,
+		   "data offset %" SCNu64 " startblock %" SCNu64 " (%*u/%*u) count %" SCNu64
+		   " flag %u",
+		   &place, &number, &count, &flag) != 4 ||
+	    flag || place > UINT64_MAX / 65536)
+		return true;
+	start = block_of(xfs, number);
+	if (start < xfs->blocks && count <= xfs->blocks - start)
+		files_overlap_data(xfs->files, start * xfs->block_bytes,
+				   (start + count) * xfs->block_bytes, place * xfs->block_bytes,
+				   &xfs->at->data);
+	return true;
+}
+
 static void tell_owner(struct xfs *xfs, const struct owner *owner)
 {
+	struct files_hit hit = owner->hit;
 	char *path = NULL;
 
-	if (!files_is_hit(&owner->hit))
+	add_hits(&hit, &owner->data);
+	if (!files_is_hit(&hit))
 		return;
 	if (!owner->inode) {
-		files_tell_metadata(xfs->files, owner->name, &owner->hit);
+		files_tell_metadata(xfs->files, owner->name, &hit);
 		return;
 	}
 	if (*owner->name && asprintf(&path, "/%s", owner->name) < 0) {
 		xfs->is_out_of_memory = true;
 		return;
 	}
-	files_tell_file(xfs->files, owner->kind, path, owner->inode, &owner->hit);
+	files_tell_file(xfs->files, owner->kind, path, owner->inode, &hit);
 	free(path);
 }
 
-static int ask(struct xfs *xfs, const char *path, FILE *input)
+/* Asks xfs_db; put writes the questions. */
+static int ask(struct xfs *xfs, const char *path, void (*put)(const struct xfs *xfs, FILE *input),
+	       child_line_fn line)
 {
 	const char *const args[] = { "-r", path, NULL };
 	struct child child = {
@@ -256,45 +324,59 @@ static int ask(struct xfs *xfs, const char *path, FILE *input)
 		.program = "xfs_db",
 		.package = "xfsprogs",
 		.args = args,
-		.input = input,
-		.line = take_line,
+		.input = tmpfile(),
+		.line = line,
 		.arg = xfs,
 	};
+	int code = DUMP_FAILED;
 
-	return child_run(&child);
+	if (child.input) {
+		put(xfs, child.input);
+		fprintf(child.input, "quit\n");
+	}
+	if (!child.input || fflush(child.input) || fseek(child.input, 0, SEEK_SET))
+		cli_error(NULL, "no temporary file for the questions to xfs_db");
+	else
+		code = child_run(&child);
+	if (child.input)
+		fclose(child.input);
+	return code;
+}
+
+static int look(struct xfs *xfs, const char *path)
+{
+	int code = ask(xfs, path, ask_for_owners, take_line);
+
+	merge_owners(xfs);
+	if (!code)
+		code = ask(xfs, path, ask_for_maps, take_map_line);
+	if (!code && xfs->has_shared)
+		files_tell_partial(xfs->files, "xfs_db",
+				   "of files that share blocks it names only one");
+	for (size_t i = 0; i < xfs->owners.n && !code; i++)
+		tell_owner(xfs, VEC_AT(&xfs->owners, struct owner, i));
+	return code;
 }
 
 int files_xfs(struct files *files)
 {
 	struct xfs xfs = { .files = files };
 	struct volume_file file = { 0 };
-	FILE *input = NULL;
-	int code = DUMP_DAMAGED;
+	int code;
 
 	if (!read_super(&xfs)) {
 		cli_error(NULL, "the superblock of the XFS cannot be used");
 		return DUMP_DAMAGED;
 	}
 	code = volume_file_make(files, &file);
-	if (!code) {
-		input = make_input(&xfs);
-		if (!input)
-			code = dump_failed(files->d, bcfmt_fail(files->d->ctx, BCFMT_E_SYSTEM,
-								"no temporary file"));
-	}
 	if (!code)
-		code = ask(&xfs, file.path, input);
-	merge_owners(&xfs);
-	for (size_t i = 0; i < xfs.owners.n && !code; i++)
-		tell_owner(&xfs, VEC_AT(&xfs.owners, struct owner, i));
+		code = look(&xfs, file.path);
 	if (!code && xfs.is_out_of_memory)
 		code = dump_failed(files->d,
 				   bcfmt_fail(files->d->ctx, BCFMT_E_NOMEM, "out of memory"));
 	for (size_t i = 0; i < xfs.owners.n; i++)
 		free(VEC_AT(&xfs.owners, struct owner, i)->name);
 	vec_free(&xfs.owners);
-	if (input)
-		fclose(input);
 	volume_file_remove(&file);
 	return code;
 }
