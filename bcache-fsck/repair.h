@@ -17,7 +17,7 @@ struct repair {
 	struct bcfmt_repair_run *run;
 	struct bcfmt_undo *undo; /* NULL: none is wanted */
 	char *undo_path;
-	struct lost lost; /* as the first check found it */
+	struct lost lost;		   /* as the first check found it */
 	struct bcfmt_repair_params params; /* of run */
 	bool is_spent; /* the run was rehearsed: nothing else can be done with it */
 	bool is_undo_failed;
@@ -34,6 +34,8 @@ void undo_file_free(struct repair *repair);
 
 /* --copy-to. Exit bits. */
 int copies_make(struct repair *repair);
+/* Bits of a copy that is none: zeros for what could not be read are a problem that is left. */
+bool copies_have_failed(int bits);
 /* The copies become the devices of the repair. Exit bits. */
 int copies_open(struct repair *repair);
 
