@@ -12,6 +12,12 @@
 #include "cli/progress.h"
 #include "repair.h"
 
+static int out_of_memory(void)
+{
+	cli_error(NULL, "out of memory");
+	return FSCK_OPERATIONAL;
+}
+
 static char *path_of(const struct repair *repair, size_t i)
 {
 	const char *name = bcfmt_dev_name(repair->devices.devs[i]);
@@ -57,31 +63,36 @@ static int copy_one(struct repair *repair, size_t i, const char *path)
 	cli_progress_clear();
 	if (err)
 		return fsck_told(repair->ctx, err, "the copies are not complete");
-	if (bad.sectors)
-		cli_error(path,
-			  "%" PRIu64 " sectors could not be read and are zero here, the first is "
-			  "%" PRIu64,
-			  bad.sectors, bad.first_sector);
-	return FSCK_CLEAN;
+	if (!bad.sectors)
+		return FSCK_CLEAN;
+	cli_error(path,
+		  "%" PRIu64 " sectors could not be read and are zero here, the first is %" PRIu64,
+		  bad.sectors, bad.first_sector);
+	return FSCK_PROBLEMS_LEFT;
+}
+
+bool copies_have_failed(int bits)
+{
+	return bits & ~(FSCK_REPAIRED | FSCK_PROBLEMS_LEFT);
 }
 
 int copies_make(struct repair *repair)
 {
 	size_t n = repair->devices.n, made = 0;
 	char **paths = calloc(n, sizeof(*paths));
-	int bits = paths ? FSCK_CLEAN : FSCK_OPERATIONAL;
+	int bits = paths ? FSCK_CLEAN : out_of_memory();
 
 	/* All names first: a copy takes long, and half of a set is none. */
 	for (size_t i = 0; !bits && i < n; i++) {
 		paths[i] = path_of(repair, i);
 		bits = paths[i] ? make_file(paths[i], bcfmt_dev_bytes(repair->devices.devs[i]))
-				: FSCK_OPERATIONAL;
+				: out_of_memory();
 		made += !bits;
 	}
-	for (size_t i = 0; !bits && i < n; i++)
-		bits = copy_one(repair, i, paths[i]);
+	for (size_t i = 0; !copies_have_failed(bits) && i < n; i++)
+		bits |= copy_one(repair, i, paths[i]);
 	for (size_t i = 0; i < n && paths; i++) {
-		if (bits && i < made)
+		if (copies_have_failed(bits) && i < made)
 			unlink(paths[i]);
 		free(paths[i]);
 	}
@@ -97,11 +108,11 @@ int copies_open(struct repair *repair)
 	char **paths = calloc(repair->devices.n, sizeof(*paths));
 	const char **names = calloc(repair->devices.n, sizeof(*names));
 	struct cli_devices copies = { 0 };
-	int bits = paths && names ? FSCK_CLEAN : FSCK_OPERATIONAL;
+	int bits = paths && names ? FSCK_CLEAN : out_of_memory();
 
 	for (size_t i = 0; !bits && i < repair->devices.n; i++) {
 		names[i] = paths[i] = path_of(repair, i);
-		bits = paths[i] ? FSCK_CLEAN : FSCK_OPERATIONAL;
+		bits = paths[i] ? FSCK_CLEAN : out_of_memory();
 	}
 	params.paths = names;
 	if (!bits)

@@ -188,8 +188,9 @@ static void judge_member(struct home_work *work, size_t i, struct bcfmt_home_ord
 
 	*order = (struct bcfmt_home_order){ .device = device, .done = member->done };
 	member->is_whole = !member->is_refused && is_copied && !is_doubt;
-	order->is_clean = member->is_whole && (work->may_mark || !member->dirty_bytes) &&
-			  state == BCFMT_BDEV_DIRTY;
+	/* Nothing is dirty where all was marked before; but not where nothing was known to be. */
+	order->is_clean = member->is_whole && work->may_mark && state == BCFMT_BDEV_DIRTY &&
+			  (member->done || (device->has_slot && work->repair->lost.is_known));
 	if (!options->is_detach || member->is_refused ||
 	    (device->refusal && device->refusal != BCFMT_HOME_STALE) ||
 	    (state == BCFMT_BDEV_NONE && !device->has_slot))
@@ -214,6 +215,11 @@ static bool is_any_copied(const struct home_member *member)
 	return member->done && bcfmt_home_done_sums(member->done)->copied_bytes;
 }
 
+static bool is_of_host(bcfmt_err err)
+{
+	return err == BCFMT_E_NOMEM || err == BCFMT_E_SYSTEM;
+}
+
 /* Rehearses and commits what was ordered. */
 static int commit_orders(struct home_work *work)
 {
@@ -223,6 +229,7 @@ static int commit_orders(struct home_work *work)
 	int bits;
 
 	cli_progress_clear();
+	work->is_stopped |= is_of_host(err);
 	if (err) {
 		bits = repair_told(repair, err, "what is home stays dirty in the cache");
 		return err == BCFMT_E_UNSUPPORTED ? FSCK_PROBLEMS_LEFT : bits;
@@ -234,9 +241,11 @@ static int commit_orders(struct home_work *work)
 	if (result == BCFMT_REHEARSAL_NOTHING)
 		return FSCK_CLEAN;
 	bits = undo_file_make(repair);
+	work->is_stopped |= bits;
 	if (bits)
 		return bits;
 	err = bcfmt_repair_commit(repair->run);
+	work->is_stopped |= is_of_host(err);
 	if (err)
 		return repair_told(repair, err, "not all is marked: run it again") |
 		       FSCK_OPERATIONAL;
@@ -267,6 +276,7 @@ static int commit_marks(struct home_work *work, bool is_last)
 	if (!err && n)
 		err = bcfmt_repair_order_home(work->repair->run, orders, n,
 					      has_marks && work->may_mark);
+	work->is_stopped |= is_of_host(err);
 	bits = repair_told(work->repair, err, "what is home stays dirty in the cache");
 	if (!err && n)
 		bits = commit_orders(work);
@@ -344,11 +354,23 @@ static int finish(struct home_work *work)
 	bool may_mark = work->may_mark;
 	int bits = commit_marks(work, true), again;
 
-	if (!may_mark || !(bits & ~FSCK_REPAIRED) || bits & FSCK_CANCELLED)
+	if (!may_mark || !(bits & ~FSCK_REPAIRED) || bits & FSCK_CANCELLED || work->is_stopped)
 		return bits;
 	work->may_mark = false;
 	again = open_home_again(work);
 	return bits | (again ? again : commit_marks(work, true));
+}
+
+static void name_members(struct home_work *work)
+{
+	for (size_t i = 0; i < work->n_members; i++) {
+		const struct bcfmt_home_device *device = &work->home->devices[i];
+
+		work->members[i].name =
+			bcfmt_dev_name(bcfmt_repair_device(work->repair->run, device->member));
+		work->members[i].refusal = device->refusal;
+		memcpy(work->members[i].uuid, device->member->super.uuid, BCFMT_UUID_BYTES);
+	}
 }
 
 static int home_work_run(struct home_work *work)
@@ -365,6 +387,7 @@ static int home_work_run(struct home_work *work)
 	work->members = calloc(work->n_members + 1, sizeof(*work->members));
 	if (!work->members)
 		return repair_told(work->repair, BCFMT_E_NOMEM, "dirty data is not copied");
+	name_members(work);
 	why = bcfmt_repair_why_no_orders(work->repair->run);
 	work->may_mark = !why;
 	bits = run_members(work);
@@ -398,6 +421,9 @@ int home_run(struct repair *repair)
 		bits = open_again(&work);
 	if (!bits)
 		bits = home_work_run(&work);
+	if (repair->options->copy_to && bits & (FSCK_OPERATIONAL | FSCK_CANCELLED))
+		cli_error(repair->options->copy_to,
+			  "the copies are there: run bcache-fsck with --writeback on them");
 	for (size_t i = 0; i < work.n_members; i++)
 		bcfmt_home_done_free(work.members[i].done);
 	free(work.members);

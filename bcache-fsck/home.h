@@ -5,8 +5,11 @@
 
 #include "repair.h"
 
-/* One backing device. */
+/* One backing device. What is said of it in the end is here: the set may be gone by then. */
 struct home_member {
+	const char *name;
+	uint8_t uuid[BCFMT_UUID_BYTES];
+	enum bcfmt_home_refusal refusal;
 	struct bcfmt_home_done *done; /* NULL: nothing of it is dirty, or it is refused */
 	uint64_t dirty_bytes;
 	bool is_refused;
@@ -25,6 +28,8 @@ struct home_work {
 	struct home_member *members;
 	size_t n_members;
 	bool may_mark;
+	/* What failed was not writing the cache: run again this comes to its end, and half of it not. */
+	bool is_stopped;
 };
 
 static inline const struct bcfmt_set *home_set(const struct home_work *work)
@@ -33,7 +38,7 @@ static inline const struct bcfmt_set *home_set(const struct home_work *work)
 }
 static inline const char *home_name(const struct home_work *work, size_t i)
 {
-	return bcfmt_dev_name(home_set(work)->backing[i].dev);
+	return work->members[i].name;
 }
 
 /* For bcfmt_writeback_params, arg the work. */

@@ -131,7 +131,7 @@ static void tell_json(const struct home_work *work, size_t i)
 
 	bcfmt_row_begin(out, "writeback");
 	bcfmt_row_text(out, "device", home_name(work, i));
-	bcfmt_row_uuid(out, "uuid", work->home->devices[i].member->super.uuid);
+	bcfmt_row_uuid(out, "uuid", member->uuid);
 	bcfmt_row_u64(out, "dirty_bytes", member->dirty_bytes);
 	bcfmt_row_u64(out, "copied_bytes", sums->copied_bytes);
 	bcfmt_row_u64(out, "unreadable_bytes", sums->unreadable_bytes);
@@ -140,8 +140,7 @@ static void tell_json(const struct home_work *work, size_t i)
 	bcfmt_row_bool(out, "marked_clean", member->is_marked);
 	bcfmt_row_bool(out, "detached", member->is_detached);
 	if (member->is_refused)
-		bcfmt_row_text(out, "refused",
-			       bcfmt_home_refusal_text(work->home->devices[i].refusal));
+		bcfmt_row_text(out, "refused", bcfmt_home_refusal_text(member->refusal));
 	if (member->why_not)
 		bcfmt_row_text(out, "why_not_detached", member->why_not);
 	bcfmt_row_end(out);

@@ -332,7 +332,7 @@ static int rehearse(struct repair *repair)
 		bits = carry_out(repair);
 	if (repair->options->copy_to && !(bits & ~FSCK_REPAIRED)) {
 		bits |= copies_make(repair);
-		if (!(bits & ~FSCK_REPAIRED) && result == BCFMT_REHEARSAL_READY) {
+		if (!copies_have_failed(bits) && result == BCFMT_REHEARSAL_READY) {
 			repair->is_done = true;
 			print_counts(repair, "repaired in the copies");
 			bits |= FSCK_REPAIRED;
@@ -425,6 +425,9 @@ static void print_verdict(struct repair *repair, int bits)
 		bcfmt_render_verdict(repair->out, bcfmt_repair_set(repair->run),
 				     bcfmt_repair_verdict(repair->run));
 	}
+	/* Each row may be one that there was no memory for. */
+	if (bcfmt_out_error(repair->out))
+		bits |= FSCK_OPERATIONAL;
 	bcfmt_render_summary(repair->out, report, bits);
 }
 

@@ -34,6 +34,8 @@ void undo_file_free(struct repair *repair);
 
 /* --copy-to. Exit bits. */
 int copies_make(struct repair *repair);
+/* Bits of a copy that is none: zeros for what could not be read are a problem that is left. */
+bool copies_have_failed(int bits);
 /* The copies become the devices of the repair. Exit bits. */
 int copies_open(struct repair *repair);
 

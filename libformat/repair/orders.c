@@ -214,7 +214,8 @@ static void home_device(struct bcfmt_repair_run *repair, const struct bcfmt_home
 						 .state = BCFMT_BDEV_NONE,
 						 .is_freed = true };
 		orders->has_detached = true;
-	} else if (order->is_clean && has_marks && may_be_clean(device)) {
+	} else if (order->is_clean && (has_marks || !order->done) && may_be_clean(device)) {
+		/* Without marks what was copied is still dirty; what an earlier run marked is not. */
 		member->has_state = true;
 		member->state = BCFMT_BDEV_CLEAN;
 	}
