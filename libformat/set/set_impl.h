@@ -125,6 +125,8 @@ bool leaf_has_place(const struct leaf_scratch *scratch, uint32_t inode, uint64_t
 bcfmt_err node_view_count(struct bcfmt_node_view *view, struct bcfmt_node *node,
 			  struct vec *ranges);
 
+/* Mends newest.btree_level where older entries prove another one; needs has_newest. */
+void set_mend_level(struct bcfmt_set *set);
 /* Fills window_seq; needs has_newest. */
 void set_find_window(struct bcfmt_set *set);
 /* The ring holds every entry since the set was made, proved by the prio sets. Needs has_newest. */
