@@ -46,6 +46,19 @@ void set_judge_all(struct bcfmt_set *set, bool has_final_gens, struct vec *exten
 /* Adds use bits; thread-safe. */
 void set_mark_use(struct bcfmt_set *set, uint64_t bucket, unsigned int use);
 
+/*
+ * Sectors that a key can have: its data lies in one bucket, so that a longer range is not what was
+ * written. kernel: bch_alloc_sectors(), __ptr_invalid().
+ */
+static inline uint32_t key_sectors_most(const struct bcfmt_geometry *geo,
+					const struct bcfmt_key *key)
+{
+	uint32_t sectors = bcfmt_key_sectors(key);
+
+	return bcfmt_key_has_data(key) && sectors > geo->bucket_sectors ? geo->bucket_sectors
+									: sectors;
+}
+
 /* Follows the prio chain of set->newest. */
 bcfmt_err set_load_prios(struct bcfmt_set *set);
 /* Looks for the newest older chain that is whole, if that one is not. */
@@ -149,6 +162,8 @@ bool replay_has_history(const struct bcfmt_set *set);
 size_t replay_history_begin(const struct bcfmt_set *set);
 /* The first entry taken is number 1: nothing was ever written that is not in an entry. */
 bool replay_is_whole(const struct replay *replay);
+/* Number of the first entry taken. */
+uint64_t replay_first_seq(const struct replay *replay);
 /* And it is one that a kernel begins a new set with. */
 bool replay_is_of_new_set(const struct replay *replay);
 /* Keys were left out because they cannot be: what they cover is not the last word. */
