@@ -303,9 +303,10 @@ static bcfmt_err check_header(struct check *ck)
 		bcfmt_key_text(text, &newest->btree_root);
 		err = CHECK_REPORT(ck, ROOT_NOT_MAX, &where, BCFMT_TEXT("text", text));
 	}
-	if (!err && newest->btree_level > deepest)
+	if (!err && (set->is_level_mended || newest->btree_level > deepest))
 		err = CHECK_REPORT(ck, JOURNAL_BAD_LEVEL, &where, BCFMT_U64("seq", newest->seq),
-				   BCFMT_U64("level", newest->btree_level));
+				   BCFMT_U64("level", set->is_level_mended ? set->said_level
+									   : newest->btree_level));
 	fault = bcfmt_key_fault_btree(&set->geo, &newest->uuid_bucket);
 	if (!err && set->uuids_state == BCFMT_UUIDS_BAD_POINTER) {
 		bcfmt_key_text(text, &newest->uuid_bucket);

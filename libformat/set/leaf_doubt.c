@@ -146,6 +146,125 @@ static bcfmt_err is_all_known(struct bcfmt_tree *tree, const struct bcfmt_node_v
 	return err;
 }
 
+/* Bsets before the first that is damaged. */
+static uint32_t whole_bsets(const struct bcfmt_node *node)
+{
+	uint32_t n = 0;
+
+	while (n < node->n_bsets && !node->bsets[n].fault && !node->bsets[n].is_stray)
+		n++;
+	return n;
+}
+
+/* Every key of entries before this one was in a leaf on the disk before entry seq was begun. */
+static uint64_t flushed_before(const struct bcfmt_set *set, uint64_t seq)
+{
+	size_t index;
+
+	return bcfmt_journal_find(&set->journal, seq - 1, &index)
+		       ? 0
+		       : set->journal.entries[index].last_seq;
+}
+
+static int place_cmp(const void *a, const void *b)
+{
+	const struct bcfmt_extent *x = a, *y = b;
+	uint64_t x_at = bcfmt_ptr_sector(x->ptr), y_at = bcfmt_ptr_sector(y->ptr);
+
+	return x_at < y_at ? -1 : x_at > y_at;
+}
+
+static uint64_t place_end(const struct bcfmt_extent *extent)
+{
+	return bcfmt_ptr_sector(extent->ptr) + extent->end_sector - extent->start_sector;
+}
+
+/* The key has some sectors of the cache for other sectors than the word of the journal has. */
+static bool is_at_odds(const struct bcfmt_extent *word, const struct bcfmt_key *key)
+{
+	return bcfmt_ptr_sector(word->ptr) < bcfmt_ptr_sector(key->ptr) + bcfmt_key_sectors(key) &&
+	       bcfmt_ptr_sector(key->ptr) < place_end(word) &&
+	       bcfmt_ptr_gen(word->ptr) == bcfmt_ptr_gen(key->ptr) &&
+	       (word->inode != bcfmt_key_inode(key) ||
+		word->ptr - (word->start_sector << 8) !=
+			key->ptr - (bcfmt_key_start_sector(key) << 8));
+}
+
+/*
+ * A key of the leaf has a place that the journal knows to be another's: then it was changed, and
+ * what it covers now nobody wrote. words: what of the journal is live.
+ */
+static bool is_any_changed(const struct bcfmt_node_view *view, struct vec *words)
+{
+	struct bcfmt_node_iter it = bcfmt_node_iter_init(view->node);
+	const struct bcfmt_extent *word = words->items;
+	struct bcfmt_key key;
+
+	if (words->n > 1)
+		qsort(words->items, words->n, sizeof(*word), place_cmp);
+	while (bcfmt_node_iter_next(&it, &key)) {
+		size_t low = 0, high = words->n;
+
+		if (!bcfmt_key_sectors(&key) || !bcfmt_key_has_data(&key))
+			continue;
+		while (low < high) {
+			size_t mid = low + (high - low) / 2;
+
+			if (place_end(&word[mid]) <= bcfmt_ptr_sector(key.ptr))
+				low = mid + 1;
+			else
+				high = mid;
+		}
+		for (;
+		     low < words->n && bcfmt_ptr_sector(word[low].ptr) <
+					       bcfmt_ptr_sector(key.ptr) + bcfmt_key_sectors(&key);
+		     low++)
+			if (is_at_odds(&word[low], &key))
+				return true;
+	}
+	return false;
+}
+
+/*
+ * The journal knows all that damaged bsets behind whole ones can have held. Where a whole one has a
+ * key of entry e, it was written after that entry was begun; and by then the keys of all entries
+ * before the last_seq of the entry before e were in bsets on the disk, this one or those in front
+ * of it. So what is behind it are keys of later entries only, and if the ring has all of these their
+ * words are the last. The same holds when nothing is seen of the damage but that the leaf lacks what
+ * the journal put there: then bsets at its end are lost. kernel: bch_journal_next(), journal_write_unlocked(), bch_btree_leaf_dirty(),
+ * btree_node_write_done().
+ */
+static bcfmt_err is_end_known(struct bcfmt_tree *tree, struct worker *worker,
+			      const struct bcfmt_node_view *view, bool *is_known)
+{
+	struct replay *replay = tree->history ? tree->history : tree->replay;
+	const struct bcfmt_replay_key *keys = worker->replay.items;
+	struct bcfmt_node whole = *view->node;
+	uint64_t first_seq = replay_first_seq(replay);
+	bcfmt_err err;
+
+	*is_known = false;
+	whole.n_bsets = whole_bsets(view->node);
+	if (!(view->node->fault || view->lost_sectors) || !whole.n_bsets || view->ref->is_found ||
+	    view->bad.sectors || view->is_disordered || view->is_overrun)
+		return BCFMT_OK;
+	if (!view->node->fault && is_any_changed(view, &worker->journal.extents))
+		return BCFMT_OK;
+	err = leaf_resolve(&worker->journal, &tree->set->geo, view->ref, &whole, NULL, 0, 0);
+	if (err)
+		return err;
+	leaf_sort_places(&worker->journal);
+	for (size_t i = worker->replay.n; !*is_known && i-- > 0;) {
+		const struct bcfmt_key *key = &keys[i].key;
+
+		*is_known = bcfmt_key_has_data(key) &&
+			    leaf_has_place(&worker->journal, bcfmt_key_inode(key),
+					   bcfmt_key_start_sector(key), key->ptr) &&
+			    flushed_before(tree->set, keys[i].seq) >= first_seq;
+	}
+	return BCFMT_OK;
+}
+
 bcfmt_err leaf_find_doubts(struct bcfmt_tree *tree, struct worker *worker,
 			   struct bcfmt_node_view *view)
 {
@@ -159,5 +278,9 @@ bcfmt_err leaf_find_doubts(struct bcfmt_tree *tree, struct worker *worker,
 	if (replay_has_impossible(replay) || !has_gens(tree->set) ||
 	    tree->set->histories.is_found)
 		worker->replay.n = 0;
+	else
+		err = is_end_known(tree, worker, view, &is_known);
+	if (err || is_known)
+		return err;
 	return list_doubts(worker, view);
 }

@@ -326,6 +326,11 @@ bool replay_is_whole(const struct replay *replay)
 	return replay->first_seq == 1;
 }
 
+uint64_t replay_first_seq(const struct replay *replay)
+{
+	return replay->first_seq;
+}
+
 bool replay_is_of_new_set(const struct replay *replay)
 {
 	return replay->is_of_new_set;

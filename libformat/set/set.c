@@ -128,8 +128,10 @@ static bcfmt_err choose_newest(struct bcfmt_set *set, uint64_t incarnation_seq)
 	if (err == BCFMT_E_DAMAGED) /* read well a moment ago: the device is failing */
 		return BCFMT_OK;
 	set->has_newest = !err;
-	if (!err)
-		set_find_window(set);
+	if (err)
+		return err;
+	set_mend_level(set);
+	set_find_window(set);
 	return err;
 }
 

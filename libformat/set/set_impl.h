@@ -46,6 +46,19 @@ void set_judge_all(struct bcfmt_set *set, bool has_final_gens, struct vec *exten
 /* Adds use bits; thread-safe. */
 void set_mark_use(struct bcfmt_set *set, uint64_t bucket, unsigned int use);
 
+/*
+ * Sectors that a key can have: its data lies in one bucket, so that a longer range is not what was
+ * written. kernel: bch_alloc_sectors(), __ptr_invalid().
+ */
+static inline uint32_t key_sectors_most(const struct bcfmt_geometry *geo,
+					const struct bcfmt_key *key)
+{
+	uint32_t sectors = bcfmt_key_sectors(key);
+
+	return bcfmt_key_has_data(key) && sectors > geo->bucket_sectors ? geo->bucket_sectors
+									: sectors;
+}
+
 /* Follows the prio chain of set->newest. */
 bcfmt_err set_load_prios(struct bcfmt_set *set);
 /* Looks for the newest older chain that is whole, if that one is not. */
@@ -130,6 +143,8 @@ bool leaf_has_place(const struct leaf_scratch *scratch, uint32_t inode, uint64_t
 bcfmt_err node_view_count(struct bcfmt_node_view *view, struct bcfmt_node *node,
 			  struct vec *ranges);
 
+/* Mends newest.btree_level where older entries prove another one; needs has_newest. */
+void set_mend_level(struct bcfmt_set *set);
 /* Fills window_seq; needs has_newest. */
 void set_find_window(struct bcfmt_set *set);
 /* The ring holds every entry since the set was made, proved by the prio sets. Needs has_newest. */
@@ -152,6 +167,8 @@ bool replay_has_history(const struct bcfmt_set *set);
 size_t replay_history_begin(const struct bcfmt_set *set);
 /* The first entry taken is number 1: nothing was ever written that is not in an entry. */
 bool replay_is_whole(const struct replay *replay);
+/* Number of the first entry taken. */
+uint64_t replay_first_seq(const struct replay *replay);
 /* And it is one that a kernel begins a new set with. */
 bool replay_is_of_new_set(const struct replay *replay);
 /* Keys were left out because they cannot be: what they cover is not the last word. */

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Which entries have to be replayed, and whether the ring holds all that there ever were. The newest
- * entry says so with its last_seq; where that cannot be, the entries before it say from where on at
- * the latest. A kernel takes last_seq from the front of a queue that is only ever shortened there, so the number never falls from one entry to the
+ * Which entries have to be replayed, at what level the root is, and whether the ring holds all that
+ * there ever were. The newest entry says where replay begins with its last_seq; where that cannot
+ * be, the entries before it say from where on at the latest. A kernel takes last_seq from the front
+ * of a queue that is only ever shortened there, so the number never falls from one entry to the
  * next, and an entry that is written holds no smaller one than the entry before. To be safe from a
  * damaged number two entries must agree on one. Had the newest entry not been written, a kernel
  * would replay from there, so that to do so is right whatever the true number is. kernel:
@@ -27,6 +28,35 @@ static uint64_t agreed_last_seq(const struct bcfmt_journal *journal, size_t begi
 		highest = max_u64(highest, entry->last_seq);
 	}
 	return agreed;
+}
+
+/*
+ * The level of the root is written beside its pointer, which is a new one whenever the tree grows:
+ * two entries with the very same pointer have the same level. kernel: bch_btree_set_root(),
+ * bch_journal_meta().
+ */
+void set_mend_level(struct bcfmt_set *set)
+{
+	const struct bcfmt_journal *journal = &set->journal;
+	struct bcfmt_jset *newest = &set->newest;
+	unsigned int n = 0;
+	uint8_t level = 0;
+
+	for (size_t i = 0; i < set->newest_index && !set->histories.is_found; i++) {
+		const struct bcfmt_journal_entry *entry = &journal->entries[i];
+
+		if (entry->root_ptr != newest->btree_root.ptr || entry->seq >= newest->seq)
+			continue;
+		if (n && entry->level != level)
+			return;
+		level = entry->level;
+		n++;
+	}
+	if (n < 2 || newest->btree_level == level)
+		return;
+	set->is_level_mended = true;
+	set->said_level = newest->btree_level;
+	newest->btree_level = level;
 }
 
 void set_find_window(struct bcfmt_set *set)

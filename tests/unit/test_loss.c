@@ -160,6 +160,80 @@ Test(loss, a_missing_entry_of_the_window_makes_all_doubtful)
 	cr_expect_eq(set_kit_device(&result, 0)->doubtful_bytes, (4096 - 16) * 512);
 }
 
+/* Where entry seq put 8 sectors: all in one bucket. */
+static uint64_t put_at(uint64_t seq)
+{
+	return set_kit_ptr(&kit, nth(9), (uint32_t)(seq - 11) * 2);
+}
+
+static struct bcfmt_key put_by(uint64_t seq)
+{
+	return set_kit_dirty(0, 100 * seq, 2, put_at(seq));
+}
+
+/* A root leaf, entries 11 to 15, and what is doubtful then. */
+static uint64_t doubtful_sectors(const struct bcfmt_key *first, uint32_t n_first, bool has_spoiled)
+{
+	uint64_t root = ptr_of(0);
+	uint32_t block = set_kit_bset(&kit, root, 0, 77, first, n_first);
+	struct bcfmt_key key = put_by(14);
+
+	set_kit_zero(&kit, bcfmt_bucket_sector(&kit.geo, nth(0)) + block, 1);
+	if (has_spoiled) {
+		set_kit_bset(&kit, root, block, 77, &key, 1);
+		set_kit_spoil(&kit, nth(0), 512ull * block + 40);
+	}
+	for (uint64_t seq = 11; seq <= 15; seq++) {
+		struct set_kit_jset jset = { .ring_index = 1,
+					     .sector = (uint32_t)seq - 11,
+					     .seq = seq,
+					     .root_ptr = root,
+					     .keys = &key,
+					     .n_keys = 1 };
+
+		key = put_by(seq);
+		set_kit_jset(&kit, &jset);
+	}
+	check(BCFMT_LEVEL_FULL);
+	return set_kit_device(&result, 0)->doubtful_bytes / 512;
+}
+
+/*
+ * Before entry 12 was begun all keys of entries before 11 were on the disk: what was written behind
+ * one of its keys is in the ring.
+ */
+Test(loss, the_end_of_a_leaf_is_known_when_the_ring_has_all_since)
+{
+	struct bcfmt_key keys[2];
+
+	set_kit_backing(&kit, 0, BCFMT_BDEV_DIRTY, 4096);
+	set_kit_tables(&kit);
+	keys[0] = put_by(12);
+	cr_expect_eq(doubtful_sectors(keys, 1, true), 0);
+	/* A key of the oldest entry may stand before others of older ones. */
+	keys[0] = put_by(11);
+	cr_expect_eq(doubtful_sectors(keys, 1, true), 4096 - 16 - 5 * 2);
+	/* None that an entry knows. */
+	cr_expect_eq(doubtful_sectors(keys, 0, true), 4096 - 16 - 5 * 2);
+}
+
+Test(loss, a_leaf_that_only_lacks_its_end_is_known_unless_a_key_was_changed)
+{
+	struct bcfmt_key keys[2];
+
+	set_kit_backing(&kit, 0, BCFMT_BDEV_DIRTY, 4096);
+	set_kit_tables(&kit);
+	keys[0] = put_by(11);
+	keys[1] = put_by(12);
+	cr_expect_eq(doubtful_sectors(keys, 2, false), 0);
+	cr_expect_eq(SET_KIT_TOTAL(&result, NODE_LOST_KEYS), 1);
+	/* What entry 13 put there is called another's. */
+	keys[1] = set_kit_dirty(0, 1202, 2, put_at(13));
+	keys[0] = put_by(12);
+	cr_expect_gt(doubtful_sectors(keys, 2, false), 4000);
+	cr_expect_eq(SET_KIT_TOTAL(&result, NODE_LOST_KEYS), 1);
+}
+
 /* ---- maps ---- */
 
 static char *read_file(const char *path)

@@ -313,6 +313,36 @@ Test(replay, an_entry_that_ends_within_an_older_key)
 	}
 }
 
+/* Entries 1 to 4 that give a root these levels; the root of the first is another one. */
+static uint16_t level_of(const uint16_t levels[4])
+{
+	for (uint32_t i = 0; i < 4; i++) {
+		struct set_kit_jset jset = { .ring_index = 1,
+					     .sector = i,
+					     .seq = i + 1,
+					     .last_seq = 1,
+					     .root_ptr = set_kit_ptr(&kit, kit.free_bucket + !i, 0),
+					     .level = levels[i] };
+
+		set_kit_jset(&kit, &jset);
+	}
+	cr_assert_eq(set_kit_open(&kit), BCFMT_OK);
+	cr_expect_eq(kit.set->is_level_mended, kit.set->newest.btree_level != levels[3]);
+	return kit.set->newest.btree_level;
+}
+
+Test(replay, a_root_keeps_its_level)
+{
+	cr_expect_eq(level_of((uint16_t[]){ 0, 1, 1, 1 }), 1);
+	cr_expect_eq(level_of((uint16_t[]){ 0, 1, 1, 0 }), 1);
+	cr_expect_eq(kit.set->said_level, 0);
+	cr_expect_eq(level_of((uint16_t[]){ 0, 1, 1, 700 }), 1);
+	cr_expect_eq(kit.set->said_level, 700);
+	/* One alone is no witness, and neither are two that differ. */
+	cr_expect_eq(level_of((uint16_t[]){ 0, 2, 1, 0 }), 0);
+	cr_expect_eq(level_of((uint16_t[]){ 1, 1, 2, 0 }), 0);
+}
+
 static bcfmt_err note_span(void *arg, struct bcfmt_pos lo, struct bcfmt_pos hi)
 {
 	struct vec *spans = arg;

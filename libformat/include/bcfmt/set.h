@@ -107,6 +107,12 @@ struct bcfmt_set {
 	 */
 	uint64_t version_proof_seq;
 	/*
+	 * newest.btree_level is not what the entry says, said_level, but what older ones that name
+	 * the very same root agree on: a node keeps its level as long as it lives.
+	 */
+	bool is_level_mended;
+	uint16_t said_level;
+	/*
 	 * First entry to replay: newest.last_seq, or where that cannot be what entries before it
 	 * prove. Above newest.seq when nothing is known.
 	 */
