@@ -103,17 +103,18 @@ static struct bcfmt_key dirty_at(uint64_t start, uint32_t n, uint64_t ptr)
 /* Three leaves of inode 0, parted at 100 and 200 of the volume, and their data in buckets 10 on. */
 static void make_tree(void)
 {
-	struct bcfmt_key keys[4], top[3];
+	struct bcfmt_key keys[5], top[3];
 	struct bcfmt_pos at = { 0, OFFSET + 100 };
 
 	for (uint64_t i = 10; i < 16; i++)
 		write_bucket(i);
+	/* One after the other here, but not on the cache; then there too. */
 	keys[0] = dirty_at(0, 4, ptr_of(10));
-	/* One after the other here and on the cache. */
-	keys[1] = dirty_at(20, 4, set_kit_ptr(&kit, nth(11), 0));
-	keys[2] = dirty_at(24, 4, set_kit_ptr(&kit, nth(11), 4));
-	keys[3] = set_kit_clean(0, OFFSET + 40, 8, ptr_of(12));
-	top[0] = set_kit_child(&kit, at, set_kit_node(&kit, nth(1), keys, 4));
+	keys[1] = dirty_at(4, 4, set_kit_ptr(&kit, nth(11), 8));
+	keys[2] = dirty_at(20, 4, set_kit_ptr(&kit, nth(11), 0));
+	keys[3] = dirty_at(24, 4, set_kit_ptr(&kit, nth(11), 4));
+	keys[4] = set_kit_clean(0, OFFSET + 40, 8, ptr_of(12));
+	top[0] = set_kit_child(&kit, at, set_kit_node(&kit, nth(1), keys, 5));
 	at.sector = OFFSET + 200;
 	keys[0] = dirty_at(100, 8, ptr_of(13));
 	keys[1] = dirty_at(192, 8, set_kit_ptr(&kit, nth(13), 8));
@@ -216,7 +217,7 @@ Test(volume, counts_what_comes_from_the_cache)
 
 	make_all(0);
 	cr_assert_eq(bcfmt_volume_read(volume, 0, buf, SECTORS, state, &counts), BCFMT_OK);
-	cr_expect_eq(counts.dirty_sectors, 4 + 8 + 16 + 4 + 4);
+	cr_expect_eq(counts.dirty_sectors, 8 + 8 + 16 + 4 + 4);
 	cr_expect_eq(counts.rescued_sectors, 0);
 }
 
@@ -350,8 +351,9 @@ Test(volume, lost_is_what_a_check_says)
 
 Test(volume, where_data_is)
 {
-	static const uint64_t runs[][2] = { { 0, 4 },	  { 20, 24 },	{ 24, 28 },   { 100, 108 },
-					    { 192, 200 }, { 200, 208 }, { 300, 304 }, { 396, 400 } };
+	static const uint64_t runs[][2] = { { 0, 4 },	  { 4, 8 },	{ 20, 24 },
+					    { 24, 28 },	  { 100, 108 }, { 192, 200 },
+					    { 200, 208 }, { 300, 304 }, { 396, 400 } };
 	uint64_t at = 0, begin_sector, end_sector;
 
 	make_tree();
@@ -382,8 +384,8 @@ Test(volume, where_sectors_lie)
 	cr_expect_eq(places_of(150, 51, 16), BCFMT_END);
 	cr_expect_eq(places_of(303, 1, 16), BCFMT_END);
 	cr_expect_eq(places_of(304, 92, 16), BCFMT_OK);
-	cr_expect_eq(places_of(0, 30, 4), BCFMT_OK);
-	cr_expect_eq(places_of(0, 30, 3), BCFMT_END);
+	cr_expect_eq(places_of(0, 30, 5), BCFMT_OK);
+	cr_expect_eq(places_of(0, 30, 4), BCFMT_END);
 	cr_expect_eq(places_of(0, 0, 3), BCFMT_END);
 	cr_expect_eq(places_of(SECTORS - 1, 2, 16), BCFMT_E_RANGE);
 	/* In memory there is nothing that a kernel could move. */
