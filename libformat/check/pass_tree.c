@@ -189,9 +189,11 @@ bcfmt_err pass_tree(struct check *ck)
 
 	if (!ck->set->has_newest)
 		return BCFMT_OK;
-	if (!check_walks_leaves(ck))
+	if (ck->params->level == BCFMT_LEVEL_QUICK && ck->set->newest.btree_level)
 		return check_root_only(ck);
-	err = bcfmt_losses_journal(ck->verdict->losses, ck->set);
+	err = check_begin_losses(ck);
+	if (!err)
+		err = bcfmt_losses_journal(ck->verdict->losses, ck->set);
 	if (!err)
 		err = bcfmt_tree_open(ck->set, &visitor, &ck->tree);
 	if (!err)
