@@ -49,6 +49,11 @@ bcfmt_err check_report(struct check *ck, enum bcfmt_problem_id id, const struct 
 	return bcfmt_report_add(ck->report, id, where, n_args, args);
 }
 
+bcfmt_err check_begin_losses(struct check *ck)
+{
+	return ck->verdict->losses ? BCFMT_OK : bcfmt_losses_new(ck->ctx, &ck->verdict->losses);
+}
+
 bcfmt_err check_loss(struct check *ck, enum bcfmt_loss kind, uint32_t inode, uint64_t start_sector,
 		     uint64_t end_sector)
 {
@@ -140,13 +145,6 @@ static double now_seconds(void)
 	return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
 }
 
-bool check_walks_leaves(const struct check *ck)
-{
-	if (ck->params->level == BCFMT_LEVEL_QUICK)
-		return ck->set->has_newest && !ck->set->newest.btree_level;
-	return ck->set->has_tree;
-}
-
 static bcfmt_err check_prepare(struct check *ck)
 {
 	bcfmt_err err = predict_begin(ck);
@@ -158,7 +156,7 @@ static bcfmt_err check_prepare(struct check *ck)
 	if (!ck->inodes || !ck->beyond_dirty)
 		return bcfmt_fail(ck->ctx, BCFMT_E_NOMEM, "no memory to count %u inodes",
 				  ck->set->n_uuids);
-	return check_walks_leaves(ck) ? bcfmt_losses_new(ck->ctx, &ck->verdict->losses) : BCFMT_OK;
+	return BCFMT_OK;
 }
 
 static void check_clear(struct check *ck)

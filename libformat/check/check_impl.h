@@ -60,8 +60,8 @@ struct check {
 bcfmt_err check_report(struct check *ck, enum bcfmt_problem_id id, const struct bcfmt_where *where,
 		       size_t n_args, const struct bcfmt_arg *args);
 
-/* At level quick only where the root is a leaf. */
-bool check_walks_leaves(const struct check *ck);
+/* Before anything can be lost; where leaves are not walked nothing is told of any. */
+bcfmt_err check_begin_losses(struct check *ck);
 /* These sectors of an inode are lost or doubtful. Nothing at level quick. */
 bcfmt_err check_loss(struct check *ck, enum bcfmt_loss kind, uint32_t inode, uint64_t start_sector,
 		     uint64_t end_sector);

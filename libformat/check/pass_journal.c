@@ -390,6 +390,8 @@ bcfmt_err pass_journal(struct check *ck)
 		err = check_stop(ck, &journal->stops[i]);
 	if (!err)
 		err = check_window(ck, begin);
+	if (!err && (ck->params->level != BCFMT_LEVEL_QUICK || !set->newest.btree_level))
+		err = check_begin_losses(ck);
 	if (!err)
 		err = check_entries(ck, begin);
 	if (!err)

@@ -190,16 +190,13 @@ bcfmt_err pass_tree(struct check *ck)
 	if (ck->params->level == BCFMT_LEVEL_QUICK && !ck->set->has_newest)
 		return BCFMT_OK;
 	err = bcfmt_set_search(ck->set);
-	if (err)
+	if (err || !ck->set->has_tree)
 		return err;
-	if (!ck->set->has_tree) {
-		bcfmt_losses_free(ck->verdict->losses);
-		ck->verdict->losses = NULL;
-		return BCFMT_OK;
-	}
-	if (!check_walks_leaves(ck))
+	if (ck->params->level == BCFMT_LEVEL_QUICK && ck->set->newest.btree_level)
 		return check_root_only(ck);
-	err = bcfmt_tree_open(ck->set, &visitor, &ck->tree);
+	err = check_begin_losses(ck);
+	if (!err)
+		err = bcfmt_tree_open(ck->set, &visitor, &ck->tree);
 	if (!err)
 		err = bcfmt_losses_tree(ck->verdict->losses, ck->tree);
 	if (!err)
