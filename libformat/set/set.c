@@ -53,10 +53,10 @@ static bcfmt_err members_read(struct bcfmt_set *set, struct bcfmt_dev *const *de
 			continue;
 		}
 		if (set->has_cache)
-			return bcfmt_fail(
-				set->ctx, BCFMT_E_ARG,
-				"%s and %s are both cache devices, give one set at a time",
-				bcfmt_dev_name(set->cache.dev), bcfmt_dev_name(devs[i]));
+			return bcfmt_fail(set->ctx, BCFMT_E_ARG,
+					  "%s and %s are both cache devices, give one set at a time; "
+					  "where a superblock is wrong name roles with --cache and --backing",
+					  bcfmt_dev_name(set->cache.dev), bcfmt_dev_name(devs[i]));
 		set->cache = member;
 		set->has_cache = true;
 	}

@@ -9,8 +9,9 @@
  *   pair DAMAGE IMAGE full|loss|left|part|untold|fail LOST DOUBTFUL RIGHT SILENT WRONG ASKED
  * (sectors reported lost, doubtful, reported although they are right; silent loss; wrong data;
  * options that the first run asked for and that it was run again with, "-" without), a line
- * "fail DAMAGE IMAGE: why" for each fault, "cannot be told DAMAGE IMAGE: why", and the bounds. With --leave
- * the copies in WORK_FOLDER stay as the damage left them, to be looked at, and nothing is run.
+ * "fail DAMAGE IMAGE: why" for each fault, "cannot be told DAMAGE IMAGE: why", and the bounds. With
+ * --leave the copies in WORK_FOLDER stay as the damage left them, to be looked at, and nothing is
+ * run.
  */
 #include <errno.h>
 #include <fcntl.h>

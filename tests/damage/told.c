@@ -94,6 +94,7 @@ bool told_load(const char *out, const char *err, struct told *told)
 		if (strstr(line, "nothing is written"))
 			told->reason[0] = 0;
 		take_reason(told, "message", line);
+		told->asked.has_roles |= strstr(line, "--backing") != NULL;
 	}
 	if (file)
 		fclose(file);
