@@ -9,7 +9,6 @@
 #include "check/check_impl.h"
 #include "check/predict.h"
 #include "codec/key_iter.h"
-#include "set/set_impl.h"
 
 struct node_check {
 	struct check *ck;
@@ -214,7 +213,7 @@ static bcfmt_err add_invalid(struct node_check *nc, const struct bcfmt_key *key)
 	if (!bcfmt_key_is_dirty(key) || bcfmt_key_inode(key) >= ck->set->n_uuids)
 		return check_loss_key(ck, BCFMT_LOSS_NODE, key);
 	pthread_mutex_lock(&ck->lock);
-	ck->inodes[bcfmt_key_inode(key)].invalid_sectors += key_sectors_most(&ck->set->geo, key);
+	ck->inodes[bcfmt_key_inode(key)].invalid_sectors += bcfmt_key_sectors(key);
 	pthread_mutex_unlock(&ck->lock);
 	return check_loss_key(ck, BCFMT_LOSS_PLACE, key);
 }
