@@ -19,7 +19,6 @@
 #include "base/checked.h"
 #include "check/check_impl.h"
 #include "check/predict.h"
-#include "set/set_impl.h"
 
 struct pass {
 	const char *name;
@@ -66,7 +65,7 @@ bcfmt_err check_loss(struct check *ck, enum bcfmt_loss kind, uint32_t inode, uin
 
 bcfmt_err check_loss_key(struct check *ck, enum bcfmt_loss kind, const struct bcfmt_key *key)
 {
-	uint64_t sectors = key_sectors_most(&ck->set->geo, key), end = bcfmt_key_end_sector(key);
+	uint64_t sectors = bcfmt_key_sectors(key), end = bcfmt_key_end_sector(key);
 
 	if (end > BCFMT_KEY_MAX_OFFSET)
 		return BCFMT_OK;
@@ -79,7 +78,7 @@ bcfmt_err check_invalid_extent(struct check *ck, const struct bcfmt_key *key)
 	if (!bcfmt_key_is_dirty(key) || bcfmt_key_inode(key) >= ck->set->n_uuids)
 		return check_loss_key(ck, BCFMT_LOSS_NODE, key);
 	pthread_mutex_lock(&ck->lock);
-	ck->inodes[bcfmt_key_inode(key)].invalid_sectors += key_sectors_most(&ck->set->geo, key);
+	ck->inodes[bcfmt_key_inode(key)].invalid_sectors += bcfmt_key_sectors(key);
 	pthread_mutex_unlock(&ck->lock);
 	return check_loss_key(ck, BCFMT_LOSS_PLACE, key);
 }

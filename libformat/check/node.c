@@ -9,7 +9,6 @@
 #include "check/check_impl.h"
 #include "check/predict.h"
 #include "codec/key_iter.h"
-#include "set/set_impl.h"
 
 struct node_check {
 	struct check *ck;

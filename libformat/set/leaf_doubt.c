@@ -278,7 +278,7 @@ bcfmt_err leaf_find_doubts(struct bcfmt_tree *tree, struct worker *worker,
 	if (replay_has_impossible(replay) || !has_gens(tree->set) ||
 	    tree->set->histories.is_found)
 		worker->replay.n = 0;
-	else
+	else if (!tree->set->cache.faults)
 		err = is_end_known(tree, worker, view, &is_known);
 	if (err || is_known)
 		return err;

@@ -211,16 +211,14 @@ static bcfmt_err add_leaf(struct bcfmt_losses *losses, enum bcfmt_loss kind, uin
 }
 
 /* Keys that lie outside the range of their leaf count nowhere: what they name may be newer. */
-static bcfmt_err doubt_outside(struct bcfmt_losses *losses, const struct bcfmt_set *set,
-			       const struct bcfmt_node_view *view)
+static bcfmt_err doubt_outside(struct bcfmt_losses *losses, const struct bcfmt_node_view *view)
 {
 	struct bcfmt_node_iter it = bcfmt_node_iter_init(view->node);
 	struct bcfmt_key key;
 	bcfmt_err err = BCFMT_OK;
 
 	while (!err && bcfmt_node_iter_next(&it, &key)) {
-		uint64_t end = bcfmt_key_end_sector(&key);
-		uint64_t sectors = key_sectors_most(&set->geo, &key);
+		uint64_t end = bcfmt_key_end_sector(&key), sectors = bcfmt_key_sectors(&key);
 		uint32_t inode = bcfmt_key_inode(&key);
 		struct bcfmt_pos start = { inode, end > sectors ? end - sectors : 0 };
 
@@ -236,16 +234,16 @@ static bcfmt_err doubt_outside(struct bcfmt_losses *losses, const struct bcfmt_s
 enum bcfmt_loss leaf_doubts_why(const struct bcfmt_node_view *view)
 {
 	bool is_ordered = !view->ref->sectors || view->ref->is_found || view->node->fault ||
-			  view->bad.sectors || view->is_overrun || view->lost_sectors;
+			  view->bad.sectors || view->is_overrun || view->lost_sectors ||
+			  view->lacks_keys;
 
 	return is_ordered ? BCFMT_LOSS_NODE : BCFMT_LOSS_ORDER;
 }
 
 /* What of the leaf's range nothing proves. */
-static bcfmt_err doubt_leaf(struct bcfmt_losses *losses, const struct bcfmt_set *set,
-			    const struct bcfmt_node_view *view)
+static bcfmt_err doubt_leaf(struct bcfmt_losses *losses, const struct bcfmt_node_view *view)
 {
-	bcfmt_err err = view->ref->is_found ? BCFMT_OK : doubt_outside(losses, set, view);
+	bcfmt_err err = view->ref->is_found ? BCFMT_OK : doubt_outside(losses, view);
 
 	for (size_t i = 0; !err && i < view->n_doubts; i++)
 		err = add(losses, losses->leaves, leaf_doubts_why(view), view->doubts[i].lo,
@@ -257,7 +255,7 @@ bcfmt_err bcfmt_losses_leaf(struct bcfmt_losses *losses, const struct bcfmt_set 
 			    const struct bcfmt_node_view *view, const struct bcfmt_extent *extents,
 			    size_t n_extents)
 {
-	bcfmt_err err = view->n_doubts ? doubt_leaf(losses, set, view) : BCFMT_OK;
+	bcfmt_err err = view->n_doubts ? doubt_leaf(losses, view) : BCFMT_OK;
 
 	for (size_t i = 0; !err && i < n_extents; i++) {
 		const struct bcfmt_extent *extent = &extents[i];

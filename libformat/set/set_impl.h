@@ -46,19 +46,6 @@ void set_judge_all(struct bcfmt_set *set, bool has_final_gens, struct vec *exten
 /* Adds use bits; thread-safe. */
 void set_mark_use(struct bcfmt_set *set, uint64_t bucket, unsigned int use);
 
-/*
- * Sectors that a key can have: its data lies in one bucket, so that a longer range is not what was
- * written. kernel: bch_alloc_sectors(), __ptr_invalid().
- */
-static inline uint32_t key_sectors_most(const struct bcfmt_geometry *geo,
-					const struct bcfmt_key *key)
-{
-	uint32_t sectors = bcfmt_key_sectors(key);
-
-	return bcfmt_key_has_data(key) && sectors > geo->bucket_sectors ? geo->bucket_sectors
-									: sectors;
-}
-
 /* Follows the prio chain of set->newest. */
 bcfmt_err set_load_prios(struct bcfmt_set *set);
 /* Looks for the newest older chain that is whole, if that one is not. */

@@ -89,7 +89,7 @@ bool set_has_whole_life(const struct bcfmt_set *set)
 	size_t begin = replay_history_begin(set);
 	uint64_t writes = 1;
 
-	if (!set->has_all_prios || set->histories.is_found || entries[begin].seq != 1)
+	if (!set->has_all_prios || set->histories.is_found || set->cache.faults || entries[begin].seq != 1)
 		return false;
 	for (size_t i = begin + 1; i <= set->newest_index; i++)
 		writes += entries[i].prio_bucket != entries[i - 1].prio_bucket;
