@@ -11,7 +11,8 @@
 ## make check-found      lost roots, nodes, prios and uuid tables, found again by searching
 ## make check-image      metadata images of all fixtures and cases
 ## make check-faults     everything that can fail fails, at every call of every command
-## make check-fields     every field of every structure of real caches changed, one at a time
+## make check-fields     every field of every structure of real caches changed, one at a time;
+##                       check-fields-sanitize the same under both sanitizers
 ## make check-damage     every damage of a list done to real caches, repaired, compared sector by sector
 ## make check-kernel     real kernels in QEMU register what we made, and damage as foretold
 ## make check-NAME       one ring: floors symbols man tools unit cases repairs-sample generated transcripts
@@ -274,7 +275,7 @@ ring   = $(q)B='$(B)' tests/tools/ring $@
 jobs   = $(if $(findstring j,$(filter-out --%,$(MAKEFLAGS))),,-j$(shell nproc))
 
 .PHONY: deps demo bench fuzz check check-rings check-sanitize check-crash check-repairs check-found \
-        check-repair-cuts check-image check-faults check-fields check-damage check-kernel kernel-deps \
+        check-repair-cuts check-image check-faults check-fields check-fields-sanitize check-damage check-kernel kernel-deps \
         $(rings)
 deps:
 	@PKG_CONFIG='$(PKG_CONFIG)' tests/tools/deps check
@@ -367,6 +368,8 @@ check-bad-input: programs $(tools)
 	$(ring) tests/tools/check-bad-input
 check-fields: programs $(field_sweep)
 	$(ring) tests/tools/check-fields $(field_sweep)
+check-fields-sanitize:
+	@$(MAKE) SAN=address,undefined check-fields
 check-fields-sample: programs $(field_sweep)
 	$(ring) tests/tools/check-fields $(field_sweep) --step 53
 check-damage: programs $(damage_suite)
