@@ -371,7 +371,7 @@ check-fields: programs $(field_sweep)
 check-fields-sanitize:
 	@$(MAKE) SAN=address,undefined check-fields
 check-fields-sample: programs $(field_sweep)
-	$(ring) tests/tools/check-fields $(field_sweep) --step 53
+	$(ring) tests/tools/check-fields $(field_sweep) --step 97
 check-damage: programs $(damage_suite)
 	$(ring) tests/damage/run-damage $(damage_suite)
 check-damage-sample: programs $(damage_suite)
