@@ -13,7 +13,8 @@
 ## make check-map        bucket maps of all fixtures and cases, and of 33 million buckets
 ## make check-report     reports of fixtures and cases, their page in Chromium, 40 million extents
 ## make check-faults     everything that can fail fails, at every call of every command
-## make check-fields     every field of every structure of real caches changed, one at a time
+## make check-fields     every field of every structure of real caches changed, one at a time;
+##                       check-fields-sanitize the same under both sanitizers
 ## make check-damage     every damage of a list done to real caches, repaired, compared sector by sector
 ## make check-mount      volumes mounted, of every fixture and of damaged sets (loop devices: root)
 ## make check-kernel     real kernels in QEMU register what we made, and damage as foretold
@@ -284,7 +285,7 @@ jobs   = $(if $(findstring j,$(filter-out --%,$(MAKEFLAGS))),,-j$(shell nproc))
 
 .PHONY: deps demo bench fuzz check check-rings check-sanitize check-crash check-repairs check-found \
         check-repair-cuts check-image check-map check-report report-deps check-mount check-faults \
-        check-fields check-damage check-kernel kernel-deps \
+        check-fields check-fields-sanitize check-damage check-kernel kernel-deps \
         $(rings)
 deps:
 	@PKG_CONFIG='$(PKG_CONFIG)' tests/tools/deps check
@@ -389,8 +390,10 @@ check-bad-input: programs $(tools)
 	$(ring) tests/tools/check-bad-input
 check-fields: programs $(field_sweep)
 	$(ring) tests/tools/check-fields $(field_sweep)
+check-fields-sanitize:
+	@$(MAKE) SAN=address,undefined check-fields
 check-fields-sample: programs $(field_sweep)
-	$(ring) tests/tools/check-fields $(field_sweep) --step 53
+	$(ring) tests/tools/check-fields $(field_sweep) --step 97
 check-damage: programs $(damage_suite)
 	$(ring) tests/damage/run-damage $(damage_suite)
 check-damage-sample: programs $(damage_suite)

@@ -59,7 +59,7 @@ static bcfmt_err keep_adoptions(struct home_work *work)
 }
 
 static uint64_t dirty_bytes_of(const struct bcfmt_verdict *verdict,
-			       const struct bcfmt_home_device *device)
+			       const struct bcfmt_home_device *device, bool has_redirtied)
 {
 	uint64_t bytes = 0;
 
@@ -68,7 +68,7 @@ static uint64_t dirty_bytes_of(const struct bcfmt_verdict *verdict,
 			if (verdict->devices[i].has_inode &&
 			    verdict->devices[i].inode == device->inodes[j])
 				bytes += verdict->devices[i].dirty_bytes +
-					 verdict->devices[i].redirtied_bytes;
+					 (has_redirtied ? verdict->devices[i].redirtied_bytes : 0);
 	return bytes;
 }
 
@@ -123,6 +123,26 @@ static uint64_t mark_step(const struct home_work *work)
 	return total / MARK_PARTS > MARK_BYTES_MIN ? total / MARK_PARTS : MARK_BYTES_MIN;
 }
 
+/*
+ * All that the check counted was met again. A node that could be read then and not now leaves less,
+ * and a device that lacks something must not be called whole.
+ */
+static int tell_missed(const struct home_work *work, size_t i)
+{
+	const struct home_member *member = &work->members[i];
+	const struct bcfmt_writeback_sums *sums = bcfmt_home_done_sums(member->done);
+	uint64_t met = sums->copied_bytes + sums->unreadable_bytes + sums->outside_bytes +
+		       sums->covered_bytes;
+
+	if (met >= member->due_bytes)
+		return FSCK_CLEAN;
+	cli_error(member->name,
+		  "%" PRIu64 " dirty bytes are not written: what the check read cannot be read any "
+		  "more; run it again",
+		  member->due_bytes - met);
+	return FSCK_OPERATIONAL;
+}
+
 static int copy_home(struct home_work *work, size_t i)
 {
 	struct repair *repair = work->repair;
@@ -155,7 +175,7 @@ static int copy_home(struct home_work *work, size_t i)
 				    "dirty data is not all copied and stays dirty in the cache: "
 				    "run it again") |
 			(err == BCFMT_E_CANCELLED ? 0 : FSCK_OPERATIONAL);
-	return bits;
+	return bits ? bits : tell_missed(work, i);
 }
 
 /* ---- marks ---- */
@@ -304,7 +324,9 @@ static int run_members(struct home_work *work)
 		struct home_member *member = &work->members[i];
 		const struct bcfmt_home_device *device = &work->home->devices[i];
 
-		member->dirty_bytes = dirty_bytes_of(verdict, device);
+		member->dirty_bytes = dirty_bytes_of(verdict, device, true);
+		/* What was written back is not copied over what may be newer. */
+		member->due_bytes = dirty_bytes_of(verdict, device, !device->is_adopted);
 		member->is_refused = member->dirty_bytes && device->refusal;
 		is_any |= member->dirty_bytes && !member->is_refused;
 		if (member->is_refused) {

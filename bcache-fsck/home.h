@@ -12,6 +12,7 @@ struct home_member {
 	enum bcfmt_home_refusal refusal;
 	struct bcfmt_home_done *done; /* NULL: nothing of it is dirty, or it is refused */
 	uint64_t dirty_bytes;
+	uint64_t due_bytes; /* of them: those that are to be copied */
 	bool is_refused;
 	bool is_whole; /* nothing dirty is left of it, and nothing doubtful */
 	bool is_marked;

@@ -144,6 +144,33 @@ static const char *judge_failed(const struct options *options, const struct resu
 	return NULL;
 }
 
+bool are_others_whole(const char *whole, const char *others)
+{
+	char one[512];
+	int len;
+
+	/* Name and sum. */
+	while (len = 0, sscanf(others, "%*s %*s %n", &len), len) {
+		snprintf(one, sizeof(one), "%.*s", len, others);
+		if (!strstr(whole, one))
+			return false;
+		others += len;
+	}
+	return !*others;
+}
+
+/*
+ * What could not be read is zero in a copy, and lost in a map, and both are told; copies that
+ * --resume goes on with need not be what they will be.
+ */
+static bool may_differ(const struct options *options, const struct result *result)
+{
+	bool is_read = result->faults.call == FAULTS_READ && result->faults.n_done &&
+		       result->faults.action != FAULTS_SIGNAL;
+
+	return options->resume.argv[0] || (is_read && result->code & (4 | 8));
+}
+
 const char *sweep_judge(const struct options *options, const struct result *whole,
 			const struct result *result, const char *old_output, char buf[256])
 {
@@ -155,12 +182,14 @@ const char *sweep_judge(const struct options *options, const struct result *whol
 		snprintf(buf, 256, "ended by signal %d", result->signal);
 		return buf;
 	}
-	if (*result->others) {
+	if (result_is_same(whole, result))
+		return NULL;
+	if (!may_differ(options, result) && !are_others_whole(whole->others, result->others)) {
 		snprintf(buf, 256, "left behind: %.200s", result->others);
 		return buf;
 	}
-	if (result_is_same(whole, result))
-		return NULL;
+	if (whole->fresh_sum == options->fresh_sum && result->fresh_sum != whole->fresh_sum)
+		return "a file that is only read was changed";
 	if (result->faults.n_done && result->faults.action == FAULTS_SHORT)
 		return "a short transfer made a difference";
 	return judge_failed(options, whole, result, old_output, buf);

@@ -15,7 +15,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/random.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "faults/faults.h"
@@ -133,6 +135,21 @@ EXPORT int pthread_create(pthread_t *thread, const pthread_attr_t *attr, void *(
 OPEN(open)
 OPEN(open64)
 
+#define MKOSTEMP(name)                                                      \
+	EXPORT int name(char *path, int flags)                              \
+	{                                                                   \
+		NEXT(name);                                                 \
+		return count(FAULTS_OPEN) == FAIL ? -1 : next(path, flags); \
+	}
+MKOSTEMP(mkostemp)
+MKOSTEMP(mkostemp64)
+
+EXPORT int memfd_create(const char *name, unsigned int flags)
+{
+	NEXT(memfd_create);
+	return count(FAULTS_OPEN) == FAIL ? -1 : next(name, flags);
+}
+
 /* At least one byte: none would be the end of the file. */
 static size_t less(size_t bytes)
 {
@@ -205,3 +222,48 @@ EXPORT int rename(const char *from, const char *to)
 	}
 TRUNCATE(ftruncate, off_t)
 TRUNCATE(ftruncate64, off64_t)
+
+#define FALLOCATE(name, type)                                                       \
+	EXPORT int name(int fd, int mode, type at, type bytes)                      \
+	{                                                                           \
+		NEXT(name);                                                         \
+		return count(FAULTS_NAME) == FAIL ? -1 : next(fd, mode, at, bytes); \
+	}
+FALLOCATE(fallocate, off_t)
+FALLOCATE(fallocate64, off64_t)
+
+/* ---- what differs from run to run ---- */
+
+/* What a repair writes is then the same in every run, so that it can be compared. */
+static uint8_t next_byte(void)
+{
+	static uint32_t state = 1;
+
+	state = state * 1664525u + 1013904223u;
+	return (uint8_t)(state >> 24);
+}
+
+EXPORT ssize_t getrandom(void *buf, size_t bytes, unsigned int flags)
+{
+	uint8_t *to = buf;
+
+	(void)flags;
+	for (size_t i = 0; i < bytes; i++)
+		to[i] = next_byte();
+	return (ssize_t)bytes;
+}
+
+EXPORT void uuid_generate(unsigned char out[16]);
+void uuid_generate(unsigned char out[16])
+{
+	getrandom(out, 16, 0);
+}
+
+EXPORT time_t time(time_t *out)
+{
+	const time_t now = 1700000000;
+
+	if (out)
+		*out = now;
+	return now;
+}

@@ -18,8 +18,9 @@
 #include "faults/sweep.h"
 
 #define SHARED_FILE "shared"
-#define CPU_SECONDS  20u /* a run may take so much, and the machine may be busy */
+#define CPU_SECONDS 20u /* a run may take so much, and the machine may be busy */
 #define WALL_SECONDS 600u
+#define NAMES_MAX 64u
 
 static void die(const char *what)
 {
@@ -28,7 +29,7 @@ static void die(const char *what)
 }
 
 /* All of a file, terminated. */
-static char *load(const char *path, size_t *len_bytes)
+char *sweep_load(const char *path, size_t *len_bytes)
 {
 	int fd = open(path, O_RDONLY | O_CLOEXEC);
 	struct stat st;
@@ -56,7 +57,7 @@ static char *load(const char *path, size_t *len_bytes)
 	return bytes;
 }
 
-static void store(const char *path, const void *bytes, size_t len_bytes)
+void sweep_store(const char *path, const void *bytes, size_t len_bytes)
 {
 	int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
 
@@ -67,19 +68,19 @@ static void store(const char *path, const void *bytes, size_t len_bytes)
 void fresh_load(struct fresh *fresh, const char *path)
 {
 	fresh->path = path;
-	fresh->bytes = load(path, &fresh->len_bytes);
+	fresh->bytes = sweep_load(path, &fresh->len_bytes);
 	if (!fresh->bytes)
 		die(path);
 }
 
 /* What the program made of the files; changes where any byte or length does. */
-static uint64_t fresh_sum(const struct options *options)
+uint64_t sweep_fresh_sum(const struct options *options)
 {
 	uint64_t sum = 0;
 
 	for (size_t i = 0; i < options->n_fresh; i++) {
 		size_t len_bytes;
-		char *bytes = load(options->fresh[i].path, &len_bytes);
+		char *bytes = sweep_load(options->fresh[i].path, &len_bytes);
 
 		sum = bcfmt_crc64_seeded(sum ^ len_bytes, bytes ? bytes : "", len_bytes);
 		free(bytes);
@@ -106,45 +107,86 @@ static char *drain(int fd)
 	return text;
 }
 
-/* The folder of the output: emptied, or listed but for the output itself. */
-static char *walk_folder(const char *output, bool is_emptied)
+static int by_name(const void *a, const void *b)
+{
+	return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+/* "NAME SUM " of each file in the folder of the output but the output and the undo file. */
+static char *list_folder(const struct options *options)
 {
 	DIR *dir = opendir("out");
-	char path[512], *names = NULL;
-	size_t names_bytes;
+	char path[512], *names[NAMES_MAX], *list = NULL;
+	size_t n = 0, len_bytes;
 	struct dirent *entry;
-	FILE *list = open_memstream(&names, &names_bytes);
+	FILE *to = open_memstream(&list, &len_bytes);
 
-	if (!dir || !list)
+	if (!dir || !to)
 		die("out");
 	while ((entry = readdir(dir))) {
 		snprintf(path, sizeof(path), "out/%s", entry->d_name);
-		if (!strcmp(entry->d_name, ".") || !strcmp(entry->d_name, ".."))
+		if (entry->d_name[0] == '.' || n == NAMES_MAX ||
+		    (options->output && !strcmp(path, options->output)) ||
+		    (options->undo && !strcmp(path, options->undo)))
 			continue;
-		if (is_emptied && unlink(path))
+		names[n] = strdup(path);
+		if (!names[n++])
 			die(path);
-		if (!is_emptied && (!output || strcmp(path, output)))
-			fprintf(list, "%s ", path);
 	}
 	closedir(dir);
-	if (fclose(list))
+	qsort(names, n, sizeof(*names), by_name);
+	for (size_t i = 0; i < n; i++) {
+		size_t bytes;
+		char *file = sweep_load(names[i], &bytes);
+
+		fprintf(to, "%s %016llx ", names[i],
+			(unsigned long long)bcfmt_crc64_seeded(bytes, file ? file : "", bytes));
+		free(file);
+		free(names[i]);
+	}
+	if (fclose(to))
 		die("out");
-	return names;
+	return list;
+}
+
+void sweep_empty_folder(void)
+{
+	DIR *dir = opendir("out");
+	struct dirent *entry;
+	char path[512];
+
+	if (!dir)
+		die("out");
+	while ((entry = readdir(dir))) {
+		snprintf(path, sizeof(path), "out/%s", entry->d_name);
+		if (strcmp(entry->d_name, ".") && strcmp(entry->d_name, "..") && unlink(path))
+			die(path);
+	}
+	closedir(dir);
+}
+
+/* In a new process: its files and its limits. */
+static void be_child(int out)
+{
+	struct rlimit core = { 0, 0 }, cpu = { CPU_SECONDS, CPU_SECONDS };
+	int in = open("/dev/null", O_RDONLY);
+
+	if (in < 0 || out < 0 || dup2(in, 0) < 0 || dup2(out, 1) < 0)
+		_exit(126);
+	setrlimit(RLIMIT_CORE, &core);
+	setrlimit(RLIMIT_CPU, &cpu);
+	alarm(WALL_SECONDS);
 }
 
 static _Noreturn void run_child(const struct options *options, uint64_t out_limit, int err)
 {
-	struct rlimit core = { 0, 0 }, size = { out_limit, out_limit };
-	struct rlimit cpu = { CPU_SECONDS, CPU_SECONDS };
-	int in = open("/dev/null", O_RDONLY);
-	int out = open("stdout", O_WRONLY | O_CREAT | O_TRUNC, 0644);
+	struct rlimit size = { out_limit, out_limit };
 	const char *asan = getenv("ASAN_OPTIONS");
 	char text[512];
 
-	if (in < 0 || out < 0 || dup2(in, 0) < 0 || dup2(out, 1) < 0 || dup2(err, 2) < 0)
+	be_child(open("stdout", O_WRONLY | O_CREAT | O_TRUNC, 0644));
+	if (dup2(err, 2) < 0)
 		_exit(126);
-	setrlimit(RLIMIT_CORE, &core);
-	setrlimit(RLIMIT_CPU, &cpu);
 	signal(SIGXFSZ, SIG_IGN);
 	if (out_limit && setrlimit(RLIMIT_FSIZE, &size))
 		_exit(126);
@@ -153,9 +195,40 @@ static _Noreturn void run_child(const struct options *options, uint64_t out_limi
 	setenv("ASAN_OPTIONS", text, 1);
 	setenv("LD_PRELOAD", options->library, 1);
 	setenv("FAULTS_SHARED", SHARED_FILE, 1);
-	alarm(WALL_SECONDS);
 	execv(options->argv[0], options->argv);
 	_exit(126);
+}
+
+static int wait_for(pid_t pid)
+{
+	int status;
+
+	while (waitpid(pid, &status, 0) < 0)
+		if (errno != EINTR)
+			die("waitpid");
+	return status;
+}
+
+int sweep_run_plain(char *const *argv, char **out, size_t *out_bytes)
+{
+	pid_t pid = fork();
+	int status, null;
+
+	if (pid < 0)
+		die("fork");
+	if (!pid) {
+		be_child(open("plain", O_WRONLY | O_CREAT | O_TRUNC, 0644));
+		null = open("/dev/null", O_WRONLY);
+		if (null < 0 || dup2(null, 2) < 0)
+			_exit(126);
+		execv(argv[0], argv);
+		_exit(126);
+	}
+	status = wait_for(pid);
+	*out = sweep_load("plain", out_bytes);
+	if (!*out)
+		die("plain");
+	return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
 }
 
 void sweep_run(const struct options *options, const struct faults_shared *fault, uint64_t out_limit,
@@ -167,12 +240,13 @@ void sweep_run(const struct options *options, const struct faults_shared *fault,
 	char *shared;
 
 	memset(result, 0, sizeof(*result));
-	store(SHARED_FILE, fault, sizeof(*fault));
-	free(walk_folder(options->output, true));
+	sweep_store(SHARED_FILE, fault, sizeof(*fault));
+	sweep_empty_folder();
 	for (size_t i = 0; i < options->n_fresh; i++)
-		store(options->fresh[i].path, options->fresh[i].bytes, options->fresh[i].len_bytes);
+		sweep_store(options->fresh[i].path, options->fresh[i].bytes,
+			    options->fresh[i].len_bytes);
 	if (options->output && old_output)
-		store(options->output, old_output, strlen(old_output));
+		sweep_store(options->output, old_output, strlen(old_output));
 	if (pipe2(err, O_CLOEXEC))
 		die("pipe");
 	pid = fork();
@@ -183,17 +257,15 @@ void sweep_run(const struct options *options, const struct faults_shared *fault,
 	close(err[1]);
 	result->err = drain(err[0]);
 	close(err[0]);
-	while (waitpid(pid, &status, 0) < 0)
-		if (errno != EINTR)
-			die("waitpid");
+	status = wait_for(pid);
 	result->code = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
 	result->signal = WIFSIGNALED(status) ? WTERMSIG(status) : 0;
-	result->out = load("stdout", &result->out_bytes);
+	result->out = sweep_load("stdout", &result->out_bytes);
 	if (options->output)
-		result->file = load(options->output, &result->file_bytes);
-	result->fresh_sum = fresh_sum(options);
-	result->others = walk_folder(options->output, false);
-	shared = load(SHARED_FILE, &len_bytes);
+		result->file = sweep_load(options->output, &result->file_bytes);
+	result->fresh_sum = sweep_fresh_sum(options);
+	result->others = list_folder(options);
+	shared = sweep_load(SHARED_FILE, &len_bytes);
 	if (!result->out || !shared || len_bytes != sizeof(result->faults))
 		die("what a run leaves");
 	memcpy(&result->faults, shared, sizeof(result->faults));

@@ -1,13 +1,18 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * sweep [--full] [--step N] [--output out/FILE] [--fresh FILE]... LIBRARY PROGRAM ARGUMENT...
+ * sweep [--full] [--step N] [--output out/FILE] [--undo out/FILE] [--fresh FILE]...
+ *       [--after COMMAND]... [--resume COMMAND] LIBRARY PROGRAM ARGUMENT...
  *
  * Runs the program in the working folder without a fault, and then again and again: each of its
  * allocations, threads, opened files, reads, writes and flushes fails once, or from then on;
  * reads and writes move less than asked for; signals come; files may not grow beyond a size. It
  * has to do what it would have done, or to say what failed, with the code for it, and to leave no
  * half-written file under a final name. After the 200th call of a kind not every one is tried
- * without --full. Files that it writes to in place are put back before each run. Prints what went wrong, and "N passed, N failed".
+ * without --full. Files that it writes to in place are put back before each run.
+ *
+ * With --after the program is run again after each run that did not come to its end, without a
+ * fault; then the commands have to say what they say when nothing failed. What --undo names must put
+ * the files back. --resume is run instead where files are left that are not what they will be. Prints what went wrong, and "N passed, N failed".
  */
 #include <errno.h>
 #include <signal.h>
@@ -54,6 +59,7 @@ static const struct kind kinds[] = {
 	{ "SIGINT at read", FAULTS_READ, FAULTS_SIGNAL, SIGINT },
 	{ "SIGTERM at write", FAULTS_WRITE, FAULTS_SIGNAL, SIGTERM },
 	{ "SIGTERM at allocation", FAULTS_ALLOC, FAULTS_SIGNAL, SIGTERM },
+	{ "SIGINT at flush", FAULTS_SYNC, FAULTS_SIGNAL, SIGINT },
 };
 
 struct sweep {
@@ -87,13 +93,16 @@ static bool try(struct sweep *sweep, const struct kind *kind, uint64_t number, b
 		.error = (uint32_t)kind->error,
 	};
 	const char *old_output = has_old ? OLD_OUTPUT : NULL, *wrong;
+	const struct result *whole;
 	struct result result;
 	char buf[256];
 	bool was_there;
 
 	sweep_run(&sweep->options, &fault, 0, old_output, &result);
-	wrong = sweep_judge(&sweep->options, has_old ? &sweep->whole_old : &sweep->whole, &result,
-			    old_output, buf);
+	whole = has_old ? &sweep->whole_old : &sweep->whole;
+	wrong = sweep_judge(&sweep->options, whole, &result, old_output, buf);
+	if (!wrong && !result_is_same(whole, &result))
+		wrong = follow_check(&sweep->options, whole, &result, buf);
 	was_there = result.faults.n_done;
 	if (wrong)
 		complain(sweep, kind->name, number, wrong, &result);
@@ -133,6 +142,8 @@ static void sweep_stdout(struct sweep *sweep)
 		wrong = sweep_judge(&sweep->options, &sweep->whole, &result, NULL, buf);
 		if (!wrong && result_is_same(&sweep->whole, &result))
 			wrong = "it did not notice";
+		if (!wrong)
+			wrong = follow_check(&sweep->options, &sweep->whole, &result, buf);
 		if (wrong)
 			complain(sweep, "files end at byte", limit, wrong, &result);
 		else
@@ -158,7 +169,16 @@ static bool read_options(struct sweep *sweep, int argc, char **argv)
 		else if (!strcmp(argv[at], "--fresh") && at + 1 < argc &&
 			 options->n_fresh < FRESH_MAX)
 			fresh_load(&options->fresh[options->n_fresh++], argv[++at]);
-		else
+		else if (!strcmp(argv[at], "--undo") && at + 1 < argc)
+			options->undo = argv[++at];
+		else if (!strcmp(argv[at], "--after") && at + 1 < argc &&
+			 options->n_after < AFTER_MAX) {
+			if (!follow_split(&options->after[options->n_after++], argv[++at]))
+				return false;
+		} else if (!strcmp(argv[at], "--resume") && at + 1 < argc) {
+			if (!follow_split(&options->resume, argv[++at]))
+				return false;
+		} else
 			return false;
 	}
 	if (argc - at < 2 || !options->step)
@@ -179,14 +199,18 @@ int main(int argc, char **argv)
 {
 	struct faults_shared none = { 0 };
 	struct sweep sweep = { 0 };
+	const char *wrong;
 	struct result again;
 
 	if (!read_options(&sweep, argc, argv)) {
 		fprintf(stderr, "usage: sweep [--full] [--step N] [--output out/FILE] "
-				"[--fresh FILE]... LIBRARY PROGRAM ARGUMENT...\n");
+				"[--undo out/FILE] [--fresh FILE]... [--after COMMAND]... "
+				"[--resume COMMAND] "
+				"LIBRARY PROGRAM ARGUMENT...\n");
 		return 2;
 	}
 	mkdir("out", 0755);
+	sweep.options.fresh_sum = sweep_fresh_sum(&sweep.options);
 	sweep_run(&sweep.options, &none, 0, NULL, &sweep.whole);
 	sweep_run(&sweep.options, &none, 0, OLD_OUTPUT, &sweep.whole_old);
 	sweep_run(&sweep.options, &none, 0, NULL, &again);
@@ -195,6 +219,9 @@ int main(int argc, char **argv)
 	    !sweep.whole.faults.count[FAULTS_ALLOC])
 		complain(&sweep, "run without a fault", 0, "it cannot be repeated", &again);
 	result_clear(&again);
+	wrong = follow_learn(&sweep.options);
+	if (wrong)
+		complain(&sweep, "run without a fault", 0, wrong, &sweep.whole);
 	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++)
 		sweep_kind(&sweep, &kinds[i]);
 	if (!sweep.failed)
@@ -203,6 +230,11 @@ int main(int argc, char **argv)
 	result_clear(&sweep.whole_old);
 	for (size_t i = 0; i < sweep.options.n_fresh; i++)
 		free(sweep.options.fresh[i].bytes);
+	for (size_t i = 0; i < sweep.options.n_after; i++) {
+		free(sweep.options.after[i].argv[0]);
+		free(sweep.options.after[i].out);
+	}
+	free(sweep.options.resume.argv[0]);
 	printf("%llu passed, %llu failed\n", (unsigned long long)sweep.passed,
 	       (unsigned long long)sweep.failed);
 	return sweep.failed != 0;

@@ -19,6 +19,8 @@ struct program {
 };
 
 #define FRESH_MAX 4u
+#define AFTER_MAX 4u
+#define WORDS_MAX 32u
 
 /* A file that the program writes to, put back before every run. */
 struct fresh {
@@ -27,11 +29,24 @@ struct fresh {
 	size_t len_bytes;
 };
 
+/* A command that looks at what is left in the end, and what it says when nothing failed. */
+struct after {
+	char *argv[WORDS_MAX + 1];
+	int code;
+	char *out;
+	size_t out_bytes;
+};
+
 struct options {
 	const char *library; /* preloaded */
 	const char *output;  /* in the folder out/ of the working folder; NULL: none */
+	const char *undo;    /* the undo file of a repair, there too; NULL: none */
+	struct after resume; /* goes on with what is left in out/; without words: nothing may be */
 	struct fresh fresh[FRESH_MAX];
 	size_t n_fresh;
+	uint64_t fresh_sum; /* over what is in them before */
+	struct after after[AFTER_MAX];
+	size_t n_after;
 	char **argv;
 	const struct program *program;
 	bool is_json;
@@ -48,7 +63,8 @@ struct result {
 	char *err;
 	char *file; /* the output file; NULL: not there */
 	size_t file_bytes;
-	char *others;	    /* names in its folder besides, "" without any */
+	/* Files in its folder besides, but for the undo file: "NAME SUM " each, sorted. */
+	char *others;
 	uint64_t fresh_sum; /* over what is in the files that are put back */
 	struct faults_shared faults;
 };
@@ -64,6 +80,30 @@ void fresh_load(struct fresh *fresh, const char *path);
 void sweep_run(const struct options *options, const struct faults_shared *fault, uint64_t out_limit,
 	       const char *old_output, struct result *result);
 void result_clear(struct result *result);
+/* Runs a program without a fault and returns its exit code, -1 when it has none. */
+int sweep_run_plain(char *const *argv, char **out, size_t *out_bytes);
+/* Makes the folder of the output empty. */
+void sweep_empty_folder(void);
+/* Over what is in the files that are put back. */
+uint64_t sweep_fresh_sum(const struct options *options);
+/* All of a file, terminated; NULL when it is not there. */
+char *sweep_load(const char *path, size_t *len_bytes);
+void sweep_store(const char *path, const void *bytes, size_t len_bytes);
+
+/* Each file that is there is what it is in the end. */
+bool are_others_whole(const char *whole, const char *others);
+
+/* follow.c: a command, split at blanks; false when it has too many words. */
+bool follow_split(struct after *after, const char *words);
+/* Notes what those commands say where nothing failed; NULL, or what is wrong. */
+const char *follow_learn(struct options *options);
+/*
+ * What must be possible after a run that failed: the undo file puts all back, another run comes to
+ * its end, and then all is as where nothing failed. NULL, or what is wrong; static or in buf.
+ */
+const char *follow_check(struct options *options, const struct result *whole,
+			 const struct result *result, char buf[256]);
+
 /* Code, texts and file are the same. */
 bool result_is_same(const struct result *a, const struct result *b);
 
