@@ -266,7 +266,7 @@ static int look_at_set(struct bcfmt_ctx *ctx, const struct fsck_options *options
 	if (!err)
 		bits |= fsck_problem_bits(od.report);
 	if (!err && !od.verdict.is_complete)
-		cli_error(NULL, "not all of the set can be read: see bcache-fsck -n");
+		cli_error(NULL, "not all that the set holds is known: see bcache-fsck -n");
 	bcfmt_verdict_clear(&od.verdict);
 	bcfmt_report_free(od.report);
 	bcfmt_set_free(od.set);

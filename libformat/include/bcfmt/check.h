@@ -134,7 +134,7 @@ struct bcfmt_verdict {
 	uint64_t replay_keys;
 	uint64_t free_buckets;
 	uint64_t spilled_bytes;         /* temporary files */
-	bool is_complete;               /* every node was read */
+	bool is_complete;               /* every node was read, and nothing is doubtful */
 	struct bcfmt_losses *losses;    /* finished; NULL: the leaves were not walked */
 };
 
