@@ -3,6 +3,7 @@
  * What of superblocks, journal and prio sets may stay: what a checksum covers that is right; of
  * damaged ones what their findings tell of.
  */
+#include <stdlib.h>
 #include <string.h>
 
 #include <bcfmt/crc64.h>
@@ -12,6 +13,8 @@
 #include "base/bytes.h"
 #include "base/checked.h"
 #include "codec/crc64_math.h"
+#include "codec/jset_mend.h"
+#include "codec/key_frame.h"
 #include "image/image_impl.h"
 #include "ondisk/jset.h"
 #include "ondisk/prio_set.h"
@@ -158,18 +161,95 @@ static bcfmt_err add_damaged_jset(struct maker *maker, uint64_t offset_bytes, co
 	return err || !at ? err : image_writer_add(maker->writer, &piece);
 }
 
+/*
+ * An entry with a right checksum, which is that of jset, and its bytes as they are on the disk,
+ * where one thing in them may be wrong: scrubbed it is as wrong as it was. Where it ends within a
+ * key, a check looks for the rest of that key behind it, one or two words.
+ */
+static bcfmt_err add_jset(struct maker *maker, uint64_t offset_bytes, const uint8_t *raw,
+			  size_t avail_bytes, const struct bcfmt_jset *jset)
+{
+	const struct bcfmt_geometry *geo = &maker->set->geo;
+	uint64_t room_bytes =
+		min_u64(avail_bytes, (uint64_t)jset->blocks * bcfmt_block_bytes(geo)) -
+		BCFMT_JSET_HEADER_BYTES;
+	struct key_frame frame;
+	struct bcfmt_key key;
+	bcfmt_err err;
+
+	maker->stats->journal_entries++;
+	err = add_structure(maker, IMAGE_JSET, offset_bytes, raw, (size_t)jset->bytes);
+	if (err || maker->set->cache.super.nr_in_set > 1 ||
+	    !key_frame_find_tail(jset->keys, jset->keys_field, (uint32_t)(room_bytes / 8), &frame,
+				 &key))
+		return err;
+	return add_raw(maker, offset_bytes + jset->bytes, raw + jset->bytes,
+		       8 * (size_t)(frame.words + bcfmt_key_words(&key) - jset->keys_field));
+}
+
+/* The entry that lies there and is known, although no kernel takes it; NULL when there is none. */
+static const struct bcfmt_journal_mended *mended_at(const struct maker *maker,
+						    uint64_t offset_bytes)
+{
+	const struct bcfmt_journal *journal = &maker->set->journal;
+	const struct bcfmt_geometry *geo = &maker->set->geo;
+
+	for (size_t i = 0; i < journal->n_mended; i++) {
+		const struct bcfmt_journal_entry *entry = &journal->mended[i].entry;
+		uint64_t bucket = (uint64_t)geo->first_bucket + entry->ring_index;
+
+		if ((bcfmt_bucket_sector(geo, bucket) + entry->sector) * BCFMT_SECTOR_BYTES ==
+		    offset_bytes)
+			return &journal->mended[i];
+	}
+	return NULL;
+}
+
+/* *blocks: 0 when what lies there is not that entry, which a device in use can have replaced. */
+static bcfmt_err add_mended(struct maker *maker, uint64_t offset_bytes, const uint8_t *raw,
+			    size_t avail_bytes, const struct bcfmt_journal_mended *mended,
+			    uint32_t *blocks)
+{
+	const struct bcfmt_geometry *geo = &maker->set->geo;
+	size_t len_bytes = (size_t)min_u64(avail_bytes,
+					   (uint64_t)mended->entry.blocks * bcfmt_block_bytes(geo));
+	uint8_t *copy = malloc(len_bytes);
+	struct bcfmt_jset jset;
+	bcfmt_err err = BCFMT_OK;
+
+	*blocks = 0;
+	if (!copy)
+		return bcfmt_fail(maker->ctx, BCFMT_E_NOMEM, "no memory for a journal entry");
+	memcpy(copy, raw, len_bytes);
+	jset_mend_apply(geo, copy, len_bytes, mended->entry.seq, &mended->mend);
+	if (bcfmt_jset_decode(geo, copy, len_bytes, &jset) == BCFMT_JSET_OK &&
+	    jset.csum == mended->entry.csum) {
+		*blocks = jset.blocks;
+		err = add_jset(maker, offset_bytes, raw, len_bytes, &jset);
+	}
+	free(copy);
+	return err;
+}
+
 /* One block of the ring, and the entry that begins there; *blocks is how far to go on. */
 static bcfmt_err clean_block(struct maker *maker, uint64_t offset_bytes, const uint8_t *raw,
 			     size_t avail_bytes, uint32_t *blocks)
 {
+	const struct bcfmt_journal_mended *mended;
 	struct bcfmt_jset jset;
+	enum bcfmt_jset_fault fault = bcfmt_jset_decode(&maker->set->geo, raw, avail_bytes, &jset);
+	bcfmt_err err;
 
+	if (fault && (mended = mended_at(maker, offset_bytes))) {
+		err = add_mended(maker, offset_bytes, raw, avail_bytes, mended, blocks);
+		if (err || *blocks)
+			return err;
+	}
 	*blocks = 1;
-	switch (bcfmt_jset_decode(&maker->set->geo, raw, avail_bytes, &jset)) {
+	switch (fault) {
 	case BCFMT_JSET_OK:
 		*blocks = jset.blocks;
-		maker->stats->journal_entries++;
-		return add_structure(maker, IMAGE_JSET, offset_bytes, raw, (size_t)jset.bytes);
+		return add_jset(maker, offset_bytes, raw, avail_bytes, &jset);
 	case BCFMT_JSET_TOO_BIG:
 	case BCFMT_JSET_CSUM:
 		return add_damaged_jset(maker, offset_bytes, raw);

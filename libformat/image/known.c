@@ -149,13 +149,28 @@ static int known_cmp(const void *a, const void *b)
 	return x->ptr < y->ptr ? -1 : x->ptr > y->ptr;
 }
 
+/* Without a journal nothing names the table. Nodes and prio sets the image finds by itself. */
+static bcfmt_err collect_found_uuids(struct collect *collect)
+{
+	const struct bcfmt_geometry *geo = &collect->set->geo;
+	struct known known = { .version = 1, .kind = KNOWN_UUIDS };
+	bcfmt_err err = bcfmt_set_search(collect->set);
+
+	if (err || !collect->set->found_uuids_ptr)
+		return err;
+	known.ptr = collect->set->found_uuids_ptr;
+	known.bucket = bcfmt_ptr_bucket(geo, known.ptr);
+	known.sectors = geo->meta_bytes / BCFMT_SECTOR_BYTES;
+	return push(collect, &known);
+}
+
 static bcfmt_err collect_set(struct bcfmt_set *set, struct vec *out)
 {
 	struct collect collect = { .set = set, .out = out };
 	bcfmt_err err;
 
 	if (!set->has_newest)
-		return BCFMT_OK;
+		return collect_found_uuids(&collect);
 	if (pthread_mutex_init(&collect.lock, NULL))
 		return bcfmt_fail(set->ctx, BCFMT_E_SYSTEM, "no lock to be had");
 	err = collect_nodes(&collect);

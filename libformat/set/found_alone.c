@@ -69,6 +69,7 @@ static bcfmt_err find_table(struct bcfmt_set *set, struct bcfmt_uuid_entry *entr
 		if (err || bad.sectors || !is_table(set, entries, &age) || !is_younger(age, best))
 			continue;
 		best = age;
+		set->found_uuids_ptr = ptr;
 		memcpy(set->uuids, entries, set->n_uuids * sizeof(*entries));
 	}
 	set->has_unproved_uuids = true;

@@ -104,7 +104,7 @@ struct bcfmt_image_stats {
 	uint64_t nodes;         /* that the set reaches */
 	uint64_t found_bsets;   /* older ones and those of lost nodes, by the scan */
 	uint64_t found_prios;   /* prio sets, all of them */
-	uint64_t journal_entries;
+	uint64_t journal_entries; /* right ones, and those that can be mended */
 	uint64_t uuid_tables;
 	uint64_t hole_sectors;  /* could not be read */
 	uint64_t withheld;      /* structures of which only a marker is kept: not metadata at all */

@@ -135,6 +135,7 @@ struct bcfmt_set {
 	uint32_t n_uuids;
 	uint32_t n_older_uuids; /* slots of it that were taken from an older table ... */
 	bool has_unproved_uuids; /* of devices that do not confirm it */
+	uint64_t found_uuids_ptr; /* where bcfmt_set_search() found the table; 0: it did not */
 	size_t uuids_index;     /* ... which this entry names */
 
 	struct bcfmt_bucket *buckets; /* geo.nbuckets */
