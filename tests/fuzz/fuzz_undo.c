@@ -162,6 +162,16 @@ static bool is_range(const uint8_t *raw, uint32_t payload_bytes)
 		       (payload_bytes ? bcfmt_crc64(raw + SECTOR, payload_bytes) : 0);
 }
 
+/* The same where the type was changed: a range without payload can look like this one. */
+static bool is_ident(const uint8_t *raw)
+{
+	uint32_t device = load_le32(raw + 52);
+
+	return !memcmp(raw + 16, file_id, sizeof(file_id)) && load_le64(raw + 32) == n_records &&
+	       load_le64(raw + 40) == file_bytes && load_le32(raw + 48) == IDENT &&
+	       device < N_DEVS && models[device].is_registered && !load_le64(raw + 56);
+}
+
 /* What it says of its sectors, and what the input has on them now. */
 static void note_range(const uint8_t *raw, const uint8_t *record)
 {
@@ -235,9 +245,9 @@ static void put_range(const uint8_t *record, uint32_t type)
 	seal(raw);
 	if (record[0] >> 4 == 6)
 		raw[8 + record[7] % 8] ^= (uint8_t)(record[6] | 1);
-	if (record[0] >> 4 == 6 || !is_range(raw, payload_bytes))
+	if (record[0] >> 4 == 6 || !(is_range(raw, payload_bytes) || is_ident(raw)))
 		has_bad = true;
-	else if (!has_bad)
+	else if (!has_bad && !is_ident(raw))
 		note_range(raw, record);
 	n_records++;
 	file_bytes += SECTOR + payload_bytes;
