@@ -129,15 +129,17 @@ static bool is_in_ring(struct excuser *e)
 struct gone {
 	uint32_t begin;
 	uint32_t end;
-	uint8_t *is_bucket; /* of each bucket: dirty data of theirs lies there */
+	uint16_t *gens; /* of each bucket where dirty data of theirs lies: 1 + its gen */
+	uint64_t node;	/* pointer to a node that may have been freed */
+	bool is_freed;	/* and it was */
 };
 
 typedef bool (*key_fn)(struct excuser *e, struct gone *gone, const struct recipe_thing *thing,
 		       uint32_t word, const struct bcfmt_key *key);
 
-/* Calls fn for all dirty keys with data of a bset as it was; false when it says so, or is damaged. */
-static bool each_dirty(struct excuser *e, struct gone *gone, const struct recipe_thing *thing,
-		       key_fn fn)
+/* Calls fn for all keys with data of a bset as it was; false when it says so, or is damaged. */
+static bool each_key(struct excuser *e, struct gone *gone, const struct recipe_thing *thing,
+		     key_fn fn)
 {
 	struct bcfmt_key_iter it;
 	struct bcfmt_key key;
@@ -154,7 +156,7 @@ static bool each_dirty(struct excuser *e, struct gone *gone, const struct recipe
 		raw && recipe_image_read(e->build, thing->device, thing->at_bytes + 32, raw, bytes);
 	it = bcfmt_key_iter_init(raw, (uint32_t)(bytes / 8));
 	while (is_good && bcfmt_key_iter_next(&it, &key))
-		if (bcfmt_key_is_dirty(&key) && bcfmt_key_sectors(&key) && bcfmt_key_has_data(&key))
+		if (bcfmt_key_has_data(&key))
 			is_good = fn(e, gone, thing, it.word, &key);
 	free(raw);
 	return is_good;
@@ -166,13 +168,18 @@ static bool is_within(const struct excuser *e, const struct gone *gone,
 	return thing == e->change->thing && word >= gone->begin && word < gone->end;
 }
 
+static bool is_dirty(const struct bcfmt_key *key)
+{
+	return bcfmt_key_is_dirty(key) && bcfmt_key_sectors(key);
+}
+
 static bool mark_bucket(struct excuser *e, struct gone *gone, const struct recipe_thing *thing,
 			uint32_t word, const struct bcfmt_key *key)
 {
 	uint64_t bucket = bcfmt_ptr_bucket(&e->build->geo, key->ptr);
 
-	if (is_within(e, gone, thing, word) && bucket < e->build->geo.nbuckets)
-		gone->is_bucket[bucket] = 1;
+	if (is_dirty(key) && is_within(e, gone, thing, word) && bucket < e->build->geo.nbuckets)
+		gone->gens[bucket] = (uint16_t)(1 + bcfmt_ptr_gen(key->ptr));
 	return true;
 }
 
@@ -181,24 +188,64 @@ static bool is_elsewhere(struct excuser *e, struct gone *gone, const struct reci
 {
 	uint64_t bucket = bcfmt_ptr_bucket(&e->build->geo, key->ptr);
 
-	return is_within(e, gone, thing, word) || bucket >= e->build->geo.nbuckets ||
-	       !gone->is_bucket[bucket];
+	if (!is_dirty(key) || is_within(e, gone, thing, word) || bucket >= e->build->geo.nbuckets ||
+	    !gone->gens[bucket])
+		return true;
+	/* A key of an earlier use of the bucket is stale, and keeps nothing. */
+	return bcfmt_gen_after(gone->gens[bucket] - 1u, bcfmt_ptr_gen(key->ptr));
 }
 
-/* No other key in the tree, overwritten or not, keeps their buckets from being given up. */
+static bool find_tombstone(struct excuser *e, struct gone *gone, const struct recipe_thing *thing,
+			   uint32_t word, const struct bcfmt_key *key)
+{
+	(void)thing;
+	(void)word;
+	if (bcfmt_key_is_zero_pos(key) &&
+	    bcfmt_ptr_bucket(&e->build->geo, key->ptr) ==
+		    bcfmt_ptr_bucket(&e->build->geo, gone->node) &&
+	    bcfmt_gen_after(bcfmt_ptr_gen(key->ptr), bcfmt_ptr_gen(gone->node)))
+		gone->is_freed = true;
+	return true;
+}
+
+/*
+ * Of a node that was split, merged or written anew the parent keeps the pointer until it is written
+ * anew itself, but the tombstone beside it raised the gen: gc does not walk there any more, so its
+ * keys keep no bucket. They are copies of those that the tree has, as old as the freeing. kernel:
+ * make_btree_freeing_key(), bch_initial_mark_key(), btree_gc_recurse().
+ */
+static bool is_freed(struct excuser *e, struct gone *gone, const struct recipe_thing *node)
+{
+	bool is_good = true;
+
+	gone->node = node->seed;
+	gone->is_freed = false;
+	for (size_t i = 0; i < e->build->things.n && is_good && !gone->is_freed; i++) {
+		const struct recipe_thing *thing =
+			VEC_AT(&e->build->things, const struct recipe_thing, i);
+
+		if (thing->kind == RECIPE_BSET)
+			is_good = each_key(e, gone, thing, find_tombstone);
+	}
+	return is_good && gone->is_freed;
+}
+
+/* No key elsewhere in the tree that is not stale, overwritten or not, keeps their buckets. */
 static bool are_alone(struct excuser *e, uint32_t begin, uint32_t end)
 {
-	struct gone gone = { begin, end, calloc(e->build->geo.nbuckets, 1) };
-	bool are_alone = gone.is_bucket && each_dirty(e, &gone, e->change->thing, mark_bucket);
+	struct gone gone = { begin, end, calloc(e->build->geo.nbuckets, sizeof(uint16_t)), 0,
+			     false };
+	bool are_alone = gone.gens && each_key(e, &gone, e->change->thing, mark_bucket);
 
 	for (size_t i = 0; i < e->build->things.n && are_alone; i++) {
 		const struct recipe_thing *thing =
 			VEC_AT(&e->build->things, const struct recipe_thing, i);
 
 		if (thing->kind == RECIPE_BSET)
-			are_alone = each_dirty(e, &gone, thing, is_elsewhere);
+			are_alone = each_key(e, &gone, thing, is_elsewhere) ||
+				    is_freed(e, &gone, thing);
 	}
-	free(gone.is_bucket);
+	free(gone.gens);
 	return are_alone;
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * field_sweep [--from I] [--step N] [--only I] [--seed N] [--jobs N] --volume NAME TRUTH...
- *             BASE_FOLDER WORK_FOLDER
+ * field_sweep [--from I] [--step N] [--path TEXT] [--only I] [--seed N] [--jobs N]
+ *             --volume NAME TRUTH... BASE_FOLDER WORK_FOLDER
  *
  * Copies the set in BASE_FOLDER to WORK_FOLDER and changes one field after the other, with and
  * without a right checksum; bcache-fsck -n checks each result and bcache-dump exports the volumes,
@@ -378,23 +378,25 @@ static void make_shared(struct sweep *sweep)
 		sweep->shared->outcomes[i].fsck = NOT_RUN;
 }
 
-/* A sample: every so manieth from one on, moved to the front. */
-static void keep_every(struct sweep *sweep, uint64_t first, uint64_t step)
-{
-	size_t n = 0;
-
-	for (size_t i = first; i < sweep->n; i += step)
-		sweep->changes[n++] = sweep->changes[i];
-	sweep->n = n;
-}
-
 struct settings {
-	uint64_t from; /* index of the first change */
-	uint64_t step; /* a sample: every so manieth change */
-	uint64_t only; /* index of the one change to try, in this process */
+	uint64_t from;	  /* index of the first change */
+	uint64_t step;	  /* a sample: every so manieth change */
+	const char *path; /* those of fields with this in their path; NULL: all */
+	uint64_t only;	  /* index of the one change to try, of those, in this process */
 	uint64_t seed;
 	uint32_t jobs;
 };
+
+/* A sample: every so manieth from one on, and of these those of some fields, moved to the front. */
+static void keep_sample(struct sweep *sweep, const struct settings *settings)
+{
+	size_t n = 0;
+
+	for (size_t i = settings->from; i < sweep->n; i += settings->step)
+		if (!settings->path || strstr(sweep->changes[i].path, settings->path))
+			sweep->changes[n++] = sweep->changes[i];
+	sweep->n = n;
+}
 
 static bool read_options(struct sweep *sweep, int argc, char **argv, struct settings *settings)
 {
@@ -405,6 +407,8 @@ static bool read_options(struct sweep *sweep, int argc, char **argv, struct sett
 			settings->step = strtoull(argv[at + 1], NULL, 10);
 		else if (!strcmp(argv[at], "--from"))
 			settings->from = strtoull(argv[at + 1], NULL, 10);
+		else if (!strcmp(argv[at], "--path"))
+			settings->path = argv[at + 1];
 		else if (!strcmp(argv[at], "--only"))
 			settings->only = strtoull(argv[at + 1], NULL, 10);
 		else if (!strcmp(argv[at], "--seed"))
@@ -439,8 +443,9 @@ int main(int argc, char **argv)
 	struct settings settings = { .step = 1, .only = UINT64_MAX, .seed = 1, .jobs = 1 };
 
 	if (!read_options(&sweep, argc, argv, &settings)) {
-		fprintf(stderr, "usage: field_sweep [--from I] [--step N] [--only I] [--seed N] "
-				"[--jobs N] --volume NAME TRUTH... BASE_FOLDER WORK_FOLDER\n");
+		fprintf(stderr,
+			"usage: field_sweep [--from I] [--step N] [--path TEXT] [--only I] "
+			"[--seed N] [--jobs N] --volume NAME TRUTH... BASE_FOLDER WORK_FOLDER\n");
 		return 2;
 	}
 	snprintf(recipe.base, sizeof(recipe.base), "%s", strrchr(sweep.base_dir, '/') + 1);
@@ -451,7 +456,7 @@ int main(int argc, char **argv)
 	sweep.changes = changes_list(&sweep.build, settings.seed, &sweep.n);
 	if (!sweep.changes)
 		return 2;
-	keep_every(&sweep, settings.from, settings.step);
+	keep_sample(&sweep, &settings);
 	make_shared(&sweep);
 	if (settings.only < sweep.n) {
 		settle(&sweep, 0);
