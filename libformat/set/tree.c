@@ -271,9 +271,10 @@ static bcfmt_err settle_leaf(struct bcfmt_tree *tree, struct worker *worker,
 	return err || !view->uses_history ? err : leaf_find_doubts(tree, worker, view);
 }
 
+/* A stale key may well lead to where a node, a prio set or the uuid table lies by now. */
 static bool is_in_metadata(const struct bcfmt_set *set, const struct bcfmt_key *key)
 {
-	return bcfmt_key_has_data(key) &&
+	return bcfmt_key_has_data(key) && !bcfmt_set_stale(set, key->ptr) &&
 	       __atomic_load_n(&set->buckets[bcfmt_ptr_bucket(&set->geo, key->ptr)].use,
 			       __ATOMIC_RELAXED) &
 		       BCFMT_USE_METADATA;
