@@ -166,7 +166,10 @@ int walk_open(struct walk *walk, struct dump *d, struct bcfmt_pos lo, struct bcf
 
 	*walk = (struct walk){ .d = d, .lo = lo, .hi = hi, .on_node = on_node, .arg = arg };
 	pthread_mutex_init(&walk->lock, NULL);
-	if (!d->set->has_newest) {
+	err = bcfmt_set_search(d->set);
+	if (err)
+		return dump_failed(d, err);
+	if (!d->set->has_tree) {
 		cli_error(
 			dump_cache_name(d), "%s",
 			journal->is_other_endian ? "written by a big-endian machine"
@@ -176,6 +179,11 @@ int walk_open(struct walk *walk, struct dump *d, struct bcfmt_pos lo, struct bcf
 				? "the newest journal entry cannot be read again: no way to the tree"
 				: "the journal is empty: there is no tree");
 		return DUMP_DAMAGED;
+	}
+	if (d->set->is_without_journal) {
+		walk->is_damaged = true;
+		cli_error(dump_cache_name(d),
+			  "the journal is empty: the tree is what a search of the cache found");
 	}
 	tell_histories(walk);
 	err = bcfmt_tree_open(d->set, &visitor, &walk->tree);

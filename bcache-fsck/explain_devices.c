@@ -248,12 +248,7 @@ static int look_at_set(struct bcfmt_ctx *ctx, const struct fsck_options *options
 		       const struct cli_devices *devices, struct bcfmt_out *out,
 		       const struct explained *ex)
 {
-	struct bcfmt_set_params params = {
-		.page_bytes = options->check.page_bytes,
-		.roles = devices->roles,
-		.incarnation_seq = options->incarnation_seq,
-		.is_shallow = options->is_shallow,
-	};
+	struct bcfmt_set_params params = fsck_set_params(options, devices);
 	struct on_devices od = { .ex = ex, .out = out };
 	bcfmt_err err = bcfmt_set_open(ctx, devices->devs, devices->n, &params, &od.set);
 	int bits;

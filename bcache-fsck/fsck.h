@@ -105,5 +105,8 @@ int fsck_problem_bits(const struct bcfmt_report *report);
 /* Whether --incarnation names a history that is there, and --level data can be had; errors printed. */
 bool fsck_is_incarnation_there(const struct bcfmt_set *set, uint64_t seq);
 bool fsck_is_data_there(const struct fsck_options *options, const struct cli_devices *devices);
+/* How a set is opened to be looked at; its roles are those of devices, which has to stay. */
+struct bcfmt_set_params fsck_set_params(const struct fsck_options *options,
+					const struct cli_devices *devices);
 
 #endif

@@ -132,15 +132,21 @@ bool fsck_is_data_there(const struct fsck_options *options, const struct cli_dev
 	return false;
 }
 
-static int check_devices(struct bcfmt_ctx *ctx, const struct fsck_options *options,
-			 const struct cli_devices *devices)
+struct bcfmt_set_params fsck_set_params(const struct fsck_options *options,
+					const struct cli_devices *devices)
 {
-	struct bcfmt_set_params params = {
+	return (struct bcfmt_set_params){
 		.page_bytes = options->check.page_bytes,
 		.roles = devices->roles,
 		.incarnation_seq = options->incarnation_seq,
 		.is_shallow = options->is_shallow,
 	};
+}
+
+static int check_devices(struct bcfmt_ctx *ctx, const struct fsck_options *options,
+			 const struct cli_devices *devices)
+{
+	struct bcfmt_set_params params = fsck_set_params(options, devices);
 	struct bcfmt_set *set;
 	bcfmt_err err;
 	int bits;

@@ -80,7 +80,7 @@ static uint64_t entry_bucket(const struct build *b, size_t index)
 
 static bool is_to_replay(const struct bcfmt_set *set, uint64_t seq)
 {
-	return seq >= set->newest.last_seq && seq <= set->newest.seq;
+	return seq >= set->window_seq && seq <= set->newest.seq;
 }
 
 /* The end of a bucket's entries: the tail of a power cut, unless the entry is one to replay. */
@@ -103,6 +103,7 @@ static bool has_bad_key(const struct build *b, const struct bcfmt_jset *jset)
 
 	while (key_iter_step(&it, &key))
 		if (!key.low || bcfmt_key_fault_extent(&b->set->geo, &key) ||
+		    bcfmt_key_ptr_count(&key) > 1 || bcfmt_key_csum_type(&key) ||
 		    check_is_elsewhere(&b->set->geo, &key) ||
 		    (bcfmt_key_is_dirty(&key) && bcfmt_key_inode(&key) >= b->set->n_uuids))
 			return true;
@@ -128,6 +129,12 @@ static bcfmt_err mark_entries(struct build *b)
 		if (err == BCFMT_E_DAMAGED)
 			err = BCFMT_OK;
 	}
+	for (size_t i = 0; i < journal->n_mended; i++)
+		if (is_to_replay(b->set, journal->mended[i].entry.seq))
+			mark(b,
+			     (uint64_t)b->set->geo.first_bucket +
+				     journal->mended[i].entry.ring_index,
+			     MARK_DAMAGED);
 	free(buf);
 	return err;
 }
@@ -140,8 +147,8 @@ static void mark_roots(struct build *b)
 	uint64_t uuid_bucket = bcfmt_ptr_bucket(&set->geo, uuids->ptr);
 
 	if (bcfmt_key_fault_btree(&set->geo, root) || bcfmt_key_fault_btree(&set->geo, uuids) ||
-	    set->newest.btree_level > log2_floor(set->geo.nbuckets) + 1 ||
-	    bcfmt_pos_cmp(bcfmt_key_end(root), bcfmt_pos_max()))
+	    set->newest.btree_level > log2_floor(set->geo.nbuckets) + 1 || set->is_level_mended ||
+	    set->version_proof_seq || bcfmt_pos_cmp(bcfmt_key_end(root), bcfmt_pos_max()))
 		mark(b, entry_bucket(b, set->newest_index), MARK_DAMAGED);
 	else if (bcfmt_set_stale(set, root->ptr))
 		mark(b, bcfmt_ptr_bucket(&set->geo, root->ptr), MARK_DAMAGED);

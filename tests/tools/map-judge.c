@@ -156,6 +156,7 @@ static bool is_of_no_bucket(enum bcfmt_problem_id id)
 	/* Of the slot of a table, which is as it was written. */
 	case BCFMT_P_UUID_IMPLAUSIBLE:
 	case BCFMT_P_UUID_VOLUME_EMPTY:
+	case BCFMT_P_UUID_VOLUME_LARGE:
 	case BCFMT_P_UUID_DUPLICATE:
 	/* Older ones that stand in, and are whole. */
 	case BCFMT_P_PRIO_OLDER:
