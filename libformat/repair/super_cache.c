@@ -60,6 +60,16 @@ static void find_names(struct search *search)
 
 /* ---- the fields ------------------------------------------------------------------------- */
 
+/* A set of several caches has the prio sets of each of them in every journal entry. */
+static bool has_one_member(const struct bcfmt_jset *newest)
+{
+	bool is_one = newest->prio_bucket[0] != 0;
+
+	for (unsigned int i = 1; i < BCFMT_MAX_MEMBERS; i++)
+		is_one &= !newest->prio_bucket[i];
+	return is_one;
+}
+
 static void take_layout(struct proposing *p, const struct layout_search *found)
 {
 	const struct layout *layout = &found->layout;
@@ -102,7 +112,8 @@ static void take_layout(struct proposing *p, const struct layout_search *found)
 	proposing_note(p, SUPER_FIELD_JOURNAL, false,
 		       "one bucket in 128, from the first one on, %s", ring);
 	/* Pointers name member 0, else no bset would have verified. */
-	if (p->faults & BCFMT_SUPER_BAD_MEMBER || p->super.nr_this_dev || !p->is_ours) {
+	if (p->faults & BCFMT_SUPER_BAD_MEMBER || p->super.nr_this_dev || !p->is_ours ||
+	    (found->sight->n_jsets && has_one_member(&found->sight->newest))) {
 		p->super.nr_in_set = 1;
 		p->super.nr_this_dev = 0;
 	}
@@ -275,7 +286,6 @@ static void mend_policy(struct proposing *p)
 	proposing_end(p);
 }
 
-/* A set of several caches has the prio sets of each of them in every journal entry. */
 static bcfmt_err find_alone(const struct proposing *p, bool *is_alone)
 {
 	static const enum bcfmt_role role = BCFMT_ROLE_CACHE;
@@ -290,9 +300,7 @@ static bcfmt_err find_alone(const struct proposing *p, bool *is_alone)
 	err = bcfmt_set_open(p->ctx, &dev, 1, &params, &set);
 	if (err)
 		return err;
-	*is_alone = set->has_newest && set->newest.prio_bucket[0];
-	for (unsigned int i = 1; i < BCFMT_MAX_MEMBERS; i++)
-		*is_alone &= !set->newest.prio_bucket[i];
+	*is_alone = set->has_newest && has_one_member(&set->newest);
 	bcfmt_set_free(set);
 	return BCFMT_OK;
 }

@@ -9,19 +9,6 @@
 #define BDEV_STATE_SHIFT 61
 #define BDEV_STATE_MASK (3ull << BDEV_STATE_SHIFT)
 
-const char *super_why_left(const struct bcfmt_repair_run *repair,
-			   const struct bcfmt_problem *problem)
-{
-	switch (problem->id) {
-	case BCFMT_P_BACKING_CLEAN_DIRTY:
-	case BCFMT_P_SUPER_BAD_REPLACEMENT:
-	case BCFMT_P_SUPER_BAD_CACHE_MODE:
-		return NULL;
-	default:
-		return supers_why_left(repair, problem);
-	}
-}
-
 /* The finding names the device as it was opened for the check. */
 static bool is_in(const struct bcfmt_report *report, enum bcfmt_problem_id id,
 		  const struct bcfmt_member *member)
@@ -36,14 +23,55 @@ static bool is_in(const struct bcfmt_report *report, enum bcfmt_problem_id id,
 	return false;
 }
 
-static bool is_found_of(const struct bcfmt_repair_run *repair, enum bcfmt_problem_id id,
-			const struct bcfmt_member *member)
+/* In any report up to now; the last may not have been taken yet. */
+static bool is_in_any(const struct bcfmt_repair_run *repair, enum bcfmt_problem_id id,
+		      const struct bcfmt_member *member)
 {
-	bool is_found = is_in(repair->report, id, member);
+	bool is_found = is_in(repair->report, id, member) ||
+			(repair->report_after && is_in(repair->report_after, id, member));
 
 	for (size_t i = 0; !is_found && i < repair->n_more; i++)
 		is_found = is_in(repair->reports_more[i], id, member);
-	return is_found && plan_is_agreed(repair, id);
+	return is_found;
+}
+
+/* A new checksum would call right all else that a wrong one speaks against. */
+static bool is_unproved(const struct bcfmt_member *member)
+{
+	return (member->faults & BCFMT_SUPER_BAD_CSUM) != 0;
+}
+
+static bool is_of_unproved(const struct bcfmt_repair_run *repair, enum bcfmt_problem_id id)
+{
+	const struct bcfmt_set *set = repair->set;
+	bool is_any =
+		set->has_cache && is_unproved(&set->cache) && is_in_any(repair, id, &set->cache);
+
+	for (size_t i = 0; !is_any && i < set->n_backing; i++)
+		is_any = is_unproved(&set->backing[i]) && is_in_any(repair, id, &set->backing[i]);
+	return is_any;
+}
+
+const char *super_why_left(const struct bcfmt_repair_run *repair,
+			   const struct bcfmt_problem *problem)
+{
+	switch (problem->id) {
+	case BCFMT_P_BACKING_CLEAN_DIRTY:
+	case BCFMT_P_SUPER_BAD_REPLACEMENT:
+	case BCFMT_P_SUPER_BAD_CACHE_MODE:
+		if (is_of_unproved(repair, problem->id))
+			return "the checksum of the superblock is wrong as well, and nothing proves"
+			       " what is right";
+		return NULL;
+	default:
+		return supers_why_left(repair, problem);
+	}
+}
+
+static bool is_found_of(const struct bcfmt_repair_run *repair, enum bcfmt_problem_id id,
+			const struct bcfmt_member *member)
+{
+	return is_in_any(repair, id, member) && plan_is_agreed(repair, id);
 }
 
 /* The flags that the member ought to have. */
@@ -69,8 +97,9 @@ static bcfmt_err write_super(struct bcfmt_repair_run *repair, const struct bcfmt
 	super.flags = flags_of(repair, member);
 	if (member != &repair->set->cache)
 		orders_super(repair->orders, (size_t)(member - repair->set->backing), &super);
-	if (super.flags == member->super.flags &&
-	    !memcmp(super.set_uuid, member->super.set_uuid, sizeof(super.set_uuid)))
+	if (is_unproved(member) ||
+	    (super.flags == member->super.flags &&
+	     !memcmp(super.set_uuid, member->super.set_uuid, sizeof(super.set_uuid))))
 		return BCFMT_OK;
 	if (!super.is_backing)
 		super.seq++;

@@ -12,6 +12,8 @@
 #include <bcfmt/render.h>
 #include <bcfmt/tree.h>
 
+#include "fuzz/check_views.h"
+
 struct walk {
 	struct bcfmt_set *set;
 	struct bcfmt_out *out; /* nowhere */
@@ -66,7 +68,15 @@ static bcfmt_err follow_places(void *arg, const struct bcfmt_extent *extent, uin
 	return BCFMT_OK;
 }
 
-static bcfmt_err walk_tree(struct walk *walk)
+/* What looks at the set with this tree, when all walks are done. */
+struct views {
+	const struct bcfmt_report *report;
+	const struct bcfmt_verdict *verdict;
+	uint64_t *print;
+};
+
+/* views: NULL for none */
+static bcfmt_err walk_tree(struct walk *walk, const struct views *views)
 {
 	struct bcfmt_pos lo = { 0, 0 };
 	struct bcfmt_pos hi = { UINT32_MAX, INT64_MAX };
@@ -90,6 +100,8 @@ static bcfmt_err walk_tree(struct walk *walk)
 		err = bcfmt_tree_range(tree, lo, hi, &ordered);
 	if (!err)
 		err = bcfmt_tree_physical(tree, lo, hi, follow_places, walk);
+	if (!err && views)
+		err = check_views(walk->set, views->report, views->verdict, tree, views->print);
 	bcfmt_tree_free(tree);
 	return err;
 }
@@ -170,17 +182,19 @@ static void keep_verdict(const struct bcfmt_verdict *verdict, struct checked *ou
 }
 
 static bcfmt_err check(struct bcfmt_ctx *ctx, struct bcfmt_set *set, enum bcfmt_check_level level,
-		       uint32_t page_bytes, struct checked *out)
+		       uint32_t page_bytes, bool with_views, struct checked *out)
 {
 	struct bcfmt_check_params params = { .level = level, .page_bytes = page_bytes };
 	struct bcfmt_verdict verdict = { 0 };
 	struct walk walk = { .set = set };
+	struct views views = { .verdict = &verdict, .print = &out->print };
 	struct bcfmt_report *report;
 	bcfmt_err err;
 
 	err = bcfmt_report_new(ctx, &report);
 	if (err)
 		return err;
+	views.report = report;
 	err = bcfmt_check_run(set, &params, report, &verdict, NULL, NULL);
 	/* What was found until then can be shown all the same. */
 	bcfmt_report_finish(report);
@@ -191,7 +205,7 @@ static bcfmt_err check(struct bcfmt_ctx *ctx, struct bcfmt_set *set, enum bcfmt_
 	if (!err && set->has_geometry)
 		err = bcfmt_out_new(ctx, nowhere(), 0, &walk.out);
 	if (!err && set->has_geometry)
-		err = walk_tree(&walk);
+		err = walk_tree(&walk, with_views ? &views : NULL);
 	if (!err && set->has_geometry)
 		err = draw(&walk);
 	if (walk.out && bcfmt_out_close(walk.out) && !err)
@@ -202,7 +216,8 @@ static bcfmt_err check(struct bcfmt_ctx *ctx, struct bcfmt_set *set, enum bcfmt_
 }
 
 void check_set(struct bcfmt_ctx *ctx, struct bcfmt_dev *const *devs, size_t n_devs,
-	       enum bcfmt_check_level level, uint32_t page_bytes, struct checked *out)
+	       enum bcfmt_check_level level, uint32_t page_bytes, bool with_views,
+	       struct checked *out)
 {
 	struct bcfmt_set_params params = { .page_bytes = page_bytes };
 	struct bcfmt_set *set;
@@ -211,7 +226,7 @@ void check_set(struct bcfmt_ctx *ctx, struct bcfmt_dev *const *devs, size_t n_de
 	out->err = bcfmt_set_open(ctx, devs, n_devs, &params, &set);
 	if (!out->err) {
 		out->is_opened = true;
-		out->err = check(ctx, set, level, page_bytes, out);
+		out->err = check(ctx, set, level, page_bytes, with_views, out);
 		bcfmt_set_free(set);
 		/* A finding with wrong arguments is a fault of the library, and leaves this. */
 		if (strstr(bcfmt_ctx_fault(ctx), "argument")) {

@@ -20,18 +20,20 @@ struct checked {
 	bcfmt_err err;
 	bool is_opened;
 	bool is_complete;
-	char *json; /* report and verdict; NULL after an error */
+	char *json;	/* report and verdict; NULL after an error */
+	uint64_t print; /* of what check_views() sees */
 	struct checked_device devices[CHECKED_DEVICES_MAX];
 	size_t n_devices;
 };
 
 /*
  * Opens and checks the set, prints everything nowhere, walks the tree in the order of keys and in
- * that of places, and asserts what export relies on. The fault of the context is cleared. Ends
- * with checked_clear().
+ * that of places, and asserts what export relies on; with_views also all of check_views(). The fault
+ * of the context is cleared. Ends with checked_clear().
  */
 void check_set(struct bcfmt_ctx *ctx, struct bcfmt_dev *const *devs, size_t n_devs,
-	       enum bcfmt_check_level level, uint32_t page_bytes, struct checked *out);
+	       enum bcfmt_check_level level, uint32_t page_bytes, bool with_views,
+	       struct checked *out);
 void checked_clear(struct checked *checked);
 
 /*

@@ -52,7 +52,7 @@ static bool run(struct bcfmt_ctx *ctx, const struct memory *memory, uint16_t fai
 					i == failing ? fail_read : 0, 0);
 	faults_arm(fail_alloc);
 	check_set(ctx, devs, n, level > BCFMT_LEVEL_DATA ? BCFMT_LEVEL_QUICK : level,
-		  memory_page_bytes(memory), out);
+		  memory_page_bytes(memory), true, out);
 	has_failed = faults_disarm();
 	for (uint32_t i = 0; i < n; i++)
 		bcfmt_dev_free(devs[i]);
@@ -62,6 +62,7 @@ static bool run(struct bcfmt_ctx *ctx, const struct memory *memory, uint16_t fai
 static void assert_same(const struct checked *a, const struct checked *b)
 {
 	assert(!strcmp(a->json, b->json));
+	assert(a->print == b->print);
 }
 
 static void check_faults(const struct memory *memory, struct bcfmt_ctx *ctx,

@@ -118,18 +118,25 @@ static uint64_t count_left(const struct bcfmt_report *report)
 	return left;
 }
 
-/* A superblock that was mended may prove what another one lacked, which was left. */
-static bool is_super_left_for_later(const struct bcfmt_repair_run *run, size_t n_devices)
+/*
+ * A superblock that was mended may prove what another one lacked, which was left; metadata that was,
+ * that the cache is in use. Clean data that was given up to make room may have spoken against what
+ * was left for it.
+ */
+static bool is_something_for_later(const struct bcfmt_repair_run *run, size_t n_devices)
 {
 	bool is_any_mended = false;
 
+	if (bcfmt_repair_counts(run)->freed_sectors)
+		return true;
 	for (size_t i = 0; i < n_devices; i++)
 		is_any_mended |= bcfmt_repair_super_fields(run, i) != 0;
-	for (size_t i = 0; is_any_mended && i < bcfmt_repair_items(run); i++) {
+	for (size_t i = 0; i < bcfmt_repair_items(run); i++) {
 		const struct bcfmt_plan_item *item = bcfmt_repair_item(run, i);
 
 		if (item->state == BCFMT_PLAN_LEFT &&
-		    item->problem->repair == BCFMT_REPAIR_REWRITE_SUPER)
+		    item->problem->repair == BCFMT_REPAIR_REWRITE_SUPER &&
+		    (is_any_mended || item->problem->id == BCFMT_P_SUPER_NOT_SYNC))
 			return true;
 	}
 	return false;
@@ -139,7 +146,7 @@ static bool is_super_left_for_later(const struct bcfmt_repair_run *run, size_t n
 static void assert_finished(const struct work *work, const struct disks *disks,
 			    const struct bcfmt_repair_run *run, unsigned int runs)
 {
-	bool is_more = is_super_left_for_later(run, disks->n);
+	bool is_more = is_something_for_later(run, disks->n);
 	struct disks again;
 	struct repaired repaired;
 

@@ -36,7 +36,7 @@ static bool check(struct bcfmt_dev *overlay, enum bcfmt_check_level level, uint1
 	assert(bcfmt_dev_overlay(ctx, overlay, &upper) == BCFMT_OK);
 	assert(bcfmt_dev_faulty(ctx, upper, &faults, &devs[0]) == BCFMT_OK);
 	faults_arm(fail_alloc);
-	check_set(ctx, devs, 2, level, 4096, out);
+	check_set(ctx, devs, 2, level, 4096, false, out);
 	has_failed = faults_disarm();
 	bcfmt_dev_free(devs[0]);
 	return has_failed;

@@ -12,13 +12,14 @@
 #define INPUT_BYTES_MAX (1u << 20)
 #define MADE_BYTES_MAX 4096u
 /* No input may take longer: so much of the processor, under sanitizers, and a busy machine more. */
-#define CPU_SECONDS  60u
+#define CPU_SECONDS 60u
 #define WALL_SECONDS 600u
 
 /* Only targets whose inputs have a form bring one. */
 #pragma weak LLVMFuzzerCustomMutator
 
 static uint64_t state;
+static const char *keep_path; /* each input is written there before it runs; NULL: none is */
 static uint8_t input[INPUT_BYTES_MAX];
 
 /* xorshift64*: the same seed gives the same inputs everywhere. */
@@ -71,10 +72,22 @@ size_t LLVMFuzzerMutate(uint8_t *bytes, size_t len_bytes, size_t max_bytes)
 	return len_bytes;
 }
 
+static void keep(size_t input_bytes)
+{
+	FILE *file = fopen(keep_path, "wb");
+
+	if (!file || fwrite(input, 1, input_bytes, file) != input_bytes || fclose(file)) {
+		perror(keep_path);
+		exit(1);
+	}
+}
+
 static void run(size_t input_bytes)
 {
 	const struct itimerval cpu = { .it_value.tv_sec = CPU_SECONDS };
 
+	if (keep_path)
+		keep(input_bytes);
 	setitimer(ITIMER_PROF, &cpu, NULL);
 	alarm(WALL_SECONDS);
 	LLVMFuzzerTestOneInput(input, input_bytes);
@@ -131,11 +144,17 @@ static bool run_changed(uint64_t seed, char **files, size_t n_files)
 	return true;
 }
 
-/* replay FILE... | --seed FIRST RUNS [FILE...] */
+/* replay [--keep FILE] FILE... | --seed FIRST RUNS [FILE...] */
 int main(int argc, char **argv)
 {
-	bool is_good = argc > 1;
+	bool is_good;
 
+	if (argc >= 3 && !strcmp(argv[1], "--keep")) {
+		keep_path = argv[2];
+		argc -= 2;
+		argv += 2;
+	}
+	is_good = argc > 1;
 	LLVMFuzzerInitialize(&argc, &argv);
 	if (argc >= 4 && !strcmp(argv[1], "--seed")) {
 		uint64_t first = strtoull(argv[2], NULL, 10), runs = strtoull(argv[3], NULL, 10);
