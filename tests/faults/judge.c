@@ -165,10 +165,14 @@ bool are_others_whole(const char *whole, const char *others)
  */
 static bool may_differ(const struct options *options, const struct result *result)
 {
+	const struct program *program = options->program;
 	bool is_read = result->faults.call == FAULTS_READ && result->faults.n_done &&
 		       result->faults.action != FAULTS_SIGNAL;
 
-	return options->resume.argv[0] || (is_read && result->code & (4 | 8));
+	return options->resume.argv[0] ||
+	       (is_read && program->read_failed &&
+		(program->is_bits ? result->code & (program->read_failed | program->failed)
+				  : result->code == program->read_failed));
 }
 
 const char *sweep_judge(const struct options *options, const struct result *whole,
