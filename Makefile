@@ -153,7 +153,7 @@ faults_src := $(filter-out $(faults_lib_src),$(wildcard tests/faults/*.c))
 guest_src := tests/kernel/guest_io.c
 fuzz_src := $(wildcard tests/fuzz/fuzz_*.c)
 fuzz_run := tests/fuzz/replay.c
-fuzz_kit := $(filter-out $(fuzz_src) $(fuzz_run),$(wildcard tests/fuzz/*.c))
+fuzz_kit := $(filter-out $(fuzz_src) $(fuzz_run),$(wildcard tests/fuzz/*.c)) tests/repair/task.c
 
 obj       = $(patsubst %.c,$(B)/%.o,$(1))
 all_src   = $(lib_src) $(cli_src) $(foreach p,$(programs),$($(p)_src)) $(unit_src) $(kit_src) $(tool_src) \
@@ -237,7 +237,8 @@ $(B)/libkit.a: $(call obj,$(kit_src)) $(B)/sources
 $(units): $(B)/%: $(B)/%.o $(B)/libkit.a $(B)/libcli.a $(B)/libbcfmt.a
 	$(call say,LD)$(link) -o $@ $^ $(unit_l) $(libs) -lm
 $(tools) $(benches): $(B)/%: $(B)/%.o $(B)/libkit.a $(B)/libcli.a $(B)/libbcfmt.a
-	$(call say,LD)$(link) -o $@ $^ $(libs)
+	$(call say,LD)$(link) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(libs)
+$(B)/tests/tools/unpack-set: $(B)/tests/fuzz/memory.o
 
 $(crash_log): $(call obj,$(crash_src)) $(B)/libkit.a $(B)/libcli.a $(B)/libbcfmt.a $(B)/sources
 	$(call say,LD)$(link) -o $@ $(filter %.o %.a,$^) $(libs)

@@ -261,21 +261,21 @@ static void add_sectors(struct build *b, uint64_t dirty_sectors, uint64_t clean_
 }
 
 /* Of the doubts, which are in order like the extents, those before the extent are left behind. */
-static bool is_in_doubt(const struct bcfmt_extent *extent, const struct bcfmt_span **doubt,
-			const struct bcfmt_span *end)
+static bool is_in_doubt(const struct bcfmt_node_view *view, const struct bcfmt_extent *extent,
+			size_t *next)
 {
 	struct bcfmt_pos from = { extent->inode, extent->start_sector };
 	struct bcfmt_pos to = { extent->inode, extent->end_sector };
 
-	while (*doubt < end && bcfmt_pos_cmp((*doubt)->hi, from) <= 0)
-		(*doubt)++;
-	return *doubt < end && bcfmt_pos_cmp((*doubt)->lo, to) < 0;
+	while (*next < view->n_doubts && bcfmt_pos_cmp(view->doubts[*next].hi, from) <= 0)
+		(*next)++;
+	return *next < view->n_doubts && bcfmt_pos_cmp(view->doubts[*next].lo, to) < 0;
 }
 
 static bcfmt_err see_extents(struct build *b, const struct bcfmt_node_view *view,
 			     const struct bcfmt_extent *extents, size_t n_extents)
 {
-	const struct bcfmt_span *doubt = view->doubts;
+	size_t doubt = 0; /* the next of them */
 	struct used_shard *shard = used_take(b->used);
 	uint64_t dirty_sectors = 0, clean_sectors = 0;
 	bcfmt_err err = shard ? BCFMT_OK : BCFMT_E_NOMEM;
@@ -296,7 +296,7 @@ static bcfmt_err see_extents(struct build *b, const struct bcfmt_node_view *view
 		clean_sectors += at->is_dirty ? 0 : sectors;
 		if (!at->is_dirty && !b->set->has_all_prios)
 			mark(b, bucket, MARK_CLEAN);
-		if (is_in_doubt(at, &doubt, view->doubts + view->n_doubts))
+		if (is_in_doubt(view, at, &doubt))
 			mark(b, bucket, MARK_DOUBTFUL_DATA);
 		if (__atomic_load_n(&b->set->buckets[bucket].use, __ATOMIC_RELAXED) &
 		    BCFMT_USE_METADATA)

@@ -38,6 +38,21 @@ static bool is_optional(const struct bcfmt_problem *problem)
 	}
 }
 
+/*
+ * A superblock that is seen as it is although it is wrong: nothing proves where the journal is, and
+ * what is used. What would be written there might lie on what was not found, and a later repair
+ * would take it for a proof of the layout.
+ */
+static bool has_doubtful_layout(const struct bcfmt_set *set)
+{
+	static const uint32_t harmless = BCFMT_SUPER_BAD_REPLACEMENT | BCFMT_SUPER_BAD_CACHE_MODE |
+					 BCFMT_SUPER_OBSO_LARGE | BCFMT_SUPER_BLOCK_BELOW_DEVICE |
+					 BCFMT_SUPER_BLOCK_ABOVE_PAGE |
+					 BCFMT_SUPER_BUCKET_BELOW_PAGE;
+
+	return (set->cache.faults & ~harmless) != 0;
+}
+
 /* Why no metadata can be written at all; NULL when it can. */
 static const char *no_rewrite(const struct bcfmt_repair_run *repair)
 {
@@ -51,12 +66,16 @@ static const char *no_rewrite(const struct bcfmt_repair_run *repair)
 	for (size_t i = 0; i < sizeof(unknown) / sizeof(unknown[0]); i++)
 		if (bcfmt_report_total(repair->report, unknown[i]))
 			return "nothing is written to a format that is not known";
-	if (bcfmt_report_total(repair->report, BCFMT_P_SUPER_DEVICE_TOO_SMALL))
+	/* A superblock that is proposed anew may say that nothing is missing. */
+	if (set->has_cache && set->cache.faults & BCFMT_SUPER_DEVICE_TOO_SMALL)
 		return "the end of the device is missing: copy the whole of it back first";
 	if (!set->has_cache)
 		return "the cache device is not given";
 	if (!set->has_geometry)
 		return "nothing is known of the layout of the cache";
+	if (has_doubtful_layout(set))
+		return "the superblock of the cache is wrong, and nothing proves what is right: with"
+		       " another layout the writes would hit other data";
 	if (!set->has_tree)
 		return "the journal has no entry, and nothing else of the set is found";
 	if (set->histories.is_found && !repair->params.incarnation_seq)

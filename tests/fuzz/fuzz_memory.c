@@ -6,17 +6,12 @@
  */
 #undef NDEBUG
 #include <assert.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
-#include <bcfmt/dev.h>
-
-#include "base/bytes.h"
 #include "fuzz/check_set.h"
 #include "fuzz/faults.h"
 #include "fuzz/fuzz.h"
-#include "fuzz/memory.h"
+#include "fuzz/memory_dev.h"
 
 #define SPILL_BYTES 1u /* the library takes the least that it can do with */
 
@@ -43,79 +38,21 @@ size_t LLVMFuzzerCustomMutator(uint8_t *input, size_t input_bytes, size_t input_
 	return memory_mutate(input, input_bytes, input_max, seed);
 }
 
-struct memory {
-	struct memory_head head;
-	struct memory_piece *pieces;
-	uint32_t n;
-	uint8_t *input; /* a copy: pieces are not written to, but not const either */
-};
-
-static size_t device_bytes(const struct memory *memory, uint32_t device)
-{
-	return (size_t)(device ? memory->head.backing_sectors : memory->head.cache_sectors) * 512;
-}
-
-static bool memory_open(struct memory *memory, const uint8_t *input, size_t input_bytes)
-{
-	memset(memory, 0, sizeof(*memory));
-	if (!memory_head(input, input_bytes, &memory->head))
-		return false;
-	memory->input = malloc(input_bytes);
-	memory->pieces = calloc(MEMORY_PIECES_MAX, sizeof(*memory->pieces));
-	assert(memory->input && memory->pieces);
-	memcpy(memory->input, input, input_bytes);
-	memory->n = memory_pieces(memory->input, input_bytes, memory->pieces);
-	return true;
-}
-
-static void memory_close(struct memory *memory)
-{
-	free(memory->input);
-	free(memory->pieces);
-}
-
-static struct bcfmt_dev *make_device(struct bcfmt_ctx *ctx, const struct memory *memory,
-				     uint32_t device, uint16_t fail_read)
-{
-	struct bcfmt_dev_faults faults = {
-		.fail_read = fail_read & ~FAULTS_ONCE,
-		.once = fail_read & FAULTS_ONCE,
-	};
-	size_t len_bytes = device_bytes(memory, device);
-	struct bcfmt_dev *mem, *dev;
-
-	assert(bcfmt_dev_mem(ctx, device ? "backing" : "cache", NULL, len_bytes, &mem) == BCFMT_OK);
-	for (uint32_t i = 0; i < memory->n; i++) {
-		const struct memory_piece *piece = &memory->pieces[i];
-		size_t at = (size_t)piece->sector * 512;
-
-		if (piece->device != device || at >= len_bytes)
-			continue;
-		assert(bcfmt_dev_write(mem, at, piece->bytes,
-				       piece->len_bytes < len_bytes - at
-					       ? piece->len_bytes
-					       : len_bytes - at) == BCFMT_OK);
-	}
-	assert(bcfmt_dev_faulty(ctx, mem, &faults, &dev) == BCFMT_OK);
-	return dev;
-}
-
 /* Checks the set while an allocation or a read fails. True when an allocation did. */
 static bool run(struct bcfmt_ctx *ctx, const struct memory *memory, uint16_t fail_alloc,
 		uint16_t fail_read, struct checked *out)
 {
-	uint32_t failing = memory->head.flags & MEMORY_FLAG_BACKING ? 1 : 0;
+	uint32_t failing = memory_failing_device(memory), n = memory->n_devices;
 	uint32_t level = memory->head.flags & MEMORY_FLAG_LEVEL;
-	uint32_t page_bytes = memory->head.flags & MEMORY_FLAG_PAGE_16K ? 16384 : 4096;
-	struct bcfmt_dev *devs[1 + MEMORY_BACKING_MAX];
-	uint32_t n = 1 + memory->head.n_backing;
+	struct bcfmt_dev *devs[MEMORY_DEVICES_MAX];
 	bool has_failed;
 
 	for (uint32_t i = 0; i < n; i++)
-		devs[i] = make_device(ctx, memory, i, i == failing ? fail_read : 0);
+		devs[i] = memory_faulty(ctx, memory_device(ctx, memory, i),
+					i == failing ? fail_read : 0, 0);
 	faults_arm(fail_alloc);
-	check_set(ctx, devs, n, level > BCFMT_LEVEL_DATA ? BCFMT_LEVEL_QUICK : level, page_bytes,
-		  out);
+	check_set(ctx, devs, n, level > BCFMT_LEVEL_DATA ? BCFMT_LEVEL_QUICK : level,
+		  memory_page_bytes(memory), out);
 	has_failed = faults_disarm();
 	for (uint32_t i = 0; i < n; i++)
 		bcfmt_dev_free(devs[i]);

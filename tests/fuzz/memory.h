@@ -24,6 +24,10 @@
 #define MEMORY_FLAG_PAGE_16K 0x04u
 #define MEMORY_FLAG_THREADS 0x08u /* several, and as little memory as there can be */
 #define MEMORY_FLAG_BACKING 0x10u /* the failing read is one of a backing device */
+/* Of repairs. The level 3 is a consent to what is done without asking, all others one to all. */
+#define MEMORY_FLAG_SHALLOW 0x20u
+#define MEMORY_FLAG_WRITE 0x40u /* it is a write that fails, not a read */
+#define MEMORY_FLAG_HOME 0x80u /* data without an owner is adopted, dirty data brought home */
 
 struct memory_head {
 	uint16_t fail_alloc;
