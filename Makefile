@@ -286,6 +286,9 @@ rings := check-floors check-symbols check-man check-tools check-unit check-cases
          check-repair-cuts-sample check-writeback check-damage-sample check-faults-sample \
          check-fields-sample check-map-sample check-mount-sample check-files check-fuzz check-install
 ring   = $(q)B='$(B)' tests/tools/ring $@
+# How much of a ring that check-NAME runs whole, and .ci/run does: less of it in make check than under
+# sanitizers, which see no whole ring.
+sample = $(if $(SAN),$(2),$(1))
 jobs   = $(if $(findstring j,$(filter-out --%,$(MAKEFLAGS))),,-j$(shell nproc))
 
 .PHONY: deps demo bench fuzz check check-rings check-sanitize check-crash check-repairs check-found \
@@ -349,12 +352,12 @@ check-cases: programs $(tools)
 check-repairs: programs $(tools)
 	$(ring) tests/cases/run-repairs
 check-repairs-sample: programs $(tools)
-	$(ring) tests/cases/run-repairs --step 16
+	$(ring) tests/cases/run-repairs --step $(call sample,32,16)
 # Power cuts in all of these repairs take minutes; some of them are enough for every day.
 check-repair-cuts: programs $(tools) $(repair_cuts)
 	$(ring) tests/tools/check-repair-cuts $(repair_cuts)
 check-repair-cuts-sample: programs $(tools) $(repair_cuts)
-	$(ring) tests/tools/check-repair-cuts $(repair_cuts) --sample
+	$(ring) tests/tools/check-repair-cuts $(repair_cuts) --sample $(call sample,20 12,16 0)
 check-writeback: programs $(faults_so)
 	$(ring) tests/tools/check-writeback $(faults_so)
 check-generated: programs $(tools)
@@ -367,12 +370,12 @@ check-images: programs
 check-image: programs $(tools)
 	$(ring) tests/tools/check-image
 check-image-sample: programs $(tools)
-	$(ring) tests/tools/check-image --sample
+	$(ring) tests/tools/check-image --sample $(call sample,30,12)
 # Every image and case takes a minute, like the image.
 check-map: programs $(tools)
 	$(ring) tests/tools/check-map
 check-map-sample: programs $(tools)
-	$(ring) tests/tools/check-map --sample
+	$(ring) tests/tools/check-map --sample $(call sample,30,12)
 # Installs a browser; the largest cache takes a minute or two, and a gigabyte in TMPDIR.
 check-report: report-deps programs $(tools)
 	$(ring) tests/tools/check-report
@@ -406,7 +409,7 @@ check-damage-sample: programs $(damage_suite)
 check-faults: programs $(tools) $(sweep) $(faults_so)
 	$(ring) tests/tools/check-faults $(sweep) $(faults_so)
 check-faults-sample: programs $(tools) $(sweep) $(faults_so)
-	$(ring) tests/tools/check-faults $(sweep) $(faults_so) --step 29
+	$(ring) tests/tools/check-faults $(sweep) $(faults_so) --step $(call sample,150,29)
 check-fuzz: $(replays)
 	$(ring) tests/tools/check-fuzz $(replays)
 check-mount: programs $(tools)
