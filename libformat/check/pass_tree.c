@@ -11,7 +11,7 @@
 #include "check/check_impl.h"
 #include "check/predict.h"
 #include "read/read.h"
-#include "set/set_impl.h"
+#include "set/tree_impl.h"
 
 static bcfmt_err check_child(void *arg, const struct bcfmt_node_ref *parent,
 			     const struct bcfmt_key *key, enum bcfmt_child_fault fault,
@@ -199,6 +199,9 @@ bcfmt_err pass_tree(struct check *ck)
 		err = bcfmt_tree_open(ck->set, &visitor, &ck->tree);
 	if (!err)
 		err = bcfmt_losses_tree(ck->verdict->losses, ck->tree);
+	/* The pass over the journal need not have met what was gone when its keys were read. */
+	if (!err)
+		ck->is_doubtful |= replay_is_garbled(ck->tree->replay);
 	if (!err)
 		err = walk_leaves(ck);
 	if (err)

@@ -26,9 +26,9 @@ struct replay {
 	uint64_t first_seq;
 	bool is_of_new_set;
 	bool has_impossible; /* keys were left out that should have been taken */
-	bool is_garbled; /* in an entry to replay it is not known where keys begin */
-	struct vec doubts; /* struct bcfmt_span */
-	struct vec tails;  /* struct tail */
+	bool is_garbled;     /* in an entry to replay it is not known where keys begin */
+	struct vec doubts;   /* struct bcfmt_span */
+	struct vec tails;    /* struct tail */
 	bool gen_rose;
 };
 
@@ -198,13 +198,22 @@ struct entry_buf {
 	size_t len_bytes;
 };
 
-/* Adds the keys of an entry that was loaded; one that no longer verifies has none. */
-static bcfmt_err add_loaded(struct bcfmt_set *set, struct replay *replay,
+/*
+ * Adds the keys of an entry that was loaded. Of one that could be read when the journal was, and
+ * cannot now, nothing is known: nothing that rests on the journal is proved then.
+ */
+static bcfmt_err add_loaded(struct bcfmt_set *set, struct replay *replay, uint64_t seq,
 			    const struct bcfmt_jset *jset, bcfmt_err loaded)
 {
-	if (loaded == BCFMT_E_DAMAGED || loaded == BCFMT_END)
+	if (loaded == BCFMT_END)
 		return BCFMT_OK;
-	return loaded ? loaded : add_entry(set, replay, jset);
+	if (loaded != BCFMT_E_DAMAGED)
+		return loaded ? loaded : add_entry(set, replay, jset);
+	replay->has_impossible = true;
+	replay->is_garbled |= seq >= set->window_seq;
+	replay->is_of_new_set = false;
+	replay->first_seq = seq + 1;
+	return BCFMT_OK;
 }
 
 static bcfmt_err add_entries(struct bcfmt_set *set, struct replay *replay, size_t begin)
@@ -225,12 +234,12 @@ static bcfmt_err add_entries(struct bcfmt_set *set, struct replay *replay, size_
 		if (entry->is_misnumbered || (seq && entry->seq == seq))
 			continue;
 		if (seq && entry->seq == seq + 2)
-			err = add_loaded(set, replay, &jset,
+			err = add_loaded(set, replay, seq + 1, &jset,
 					 bcfmt_journal_mended_load(journal, seq + 1, &buf.bytes,
 								   &buf.len_bytes, &jset));
 		seq = entry->seq;
 		if (!err)
-			err = add_loaded(set, replay, &jset,
+			err = add_loaded(set, replay, seq, &jset,
 					 bcfmt_journal_entry_load(journal, i, &buf.bytes,
 								  &buf.len_bytes, &jset));
 	}
@@ -266,8 +275,7 @@ bcfmt_err replay_new(struct bcfmt_ctx *ctx, struct replay **out)
 	if (!replay)
 		return BCFMT_E_NOMEM;
 	err = runs_new(ctx, sizeof(struct bcfmt_replay_key),
-		       max_u64(bcfmt_ctx_max_bytes(ctx) / 4, 1u << 20), replay_cmp,
-		       &replay->runs);
+		       max_u64(bcfmt_ctx_max_bytes(ctx) / 4, 1u << 20), replay_cmp, &replay->runs);
 	if (err)
 		replay_free(replay);
 	else
@@ -290,8 +298,7 @@ bcfmt_err replay_finish(struct replay *replay)
 	return err;
 }
 
-bcfmt_err replay_load(struct bcfmt_set *set, bool with_history, bool *gen_rose,
-		      struct replay **out)
+bcfmt_err replay_load(struct bcfmt_set *set, bool with_history, bool *gen_rose, struct replay **out)
 {
 	struct replay *replay;
 	bcfmt_err err = replay_new(set->ctx, &replay);
@@ -386,8 +393,9 @@ bcfmt_err replay_slice(struct replay *replay, struct bcfmt_pos lo, struct bcfmt_
 		       struct vec *out)
 {
 	/* A key that begins before lo can reach into the range by its size at most. */
-	struct bcfmt_pos from = { lo.inode, lo.sector > BCFMT_KEY_MAX_SECTORS ?
-						    lo.sector - BCFMT_KEY_MAX_SECTORS : 0 };
+	struct bcfmt_pos from = { lo.inode, lo.sector > BCFMT_KEY_MAX_SECTORS
+						    ? lo.sector - BCFMT_KEY_MAX_SECTORS
+						    : 0 };
 	struct bcfmt_replay_key batch[SLICE_BATCH];
 	uint64_t index;
 	bcfmt_err err;

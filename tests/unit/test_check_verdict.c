@@ -63,8 +63,8 @@ Test(check_verdict, a_first_gap_with_discard_depends_on_the_kernel)
 	struct bcfmt_check_params params = { .level = BCFMT_LEVEL_FULL };
 	static const unsigned int kernels[] = { 6001, 6019, 0 };
 	/* Before 6.19 it depends on whether the device can discard, which is not known here. */
-	static const enum bcfmt_registers answers[] = { BCFMT_REGISTERS_UNKNOWN,
-							BCFMT_REGISTERS_NO, BCFMT_REGISTERS_NO };
+	static const enum bcfmt_registers answers[] = { BCFMT_REGISTERS_UNKNOWN, BCFMT_REGISTERS_NO,
+							BCFMT_REGISTERS_NO };
 
 	kit.super.flags |= BCFMT_SUPER_FLAG_DISCARD;
 	leaf_of(0, NULL, 0);
@@ -307,4 +307,60 @@ Test(check_verdict, one_device_given_twice)
 	set_kit_backing(&kit, 0, BCFMT_BDEV_CLEAN, 4096);
 	check_tree(leaf_of(0, NULL, 0), 0);
 	expect_only(BCFMT_P_BACKING_DUPLICATE, 1);
+}
+
+/* ---- what could be read when the set was opened, and not any more ---- */
+
+static void lose_entry(uint32_t ring_index)
+{
+	set_kit_zero(&kit, kit.super.journal_bucket[ring_index] * kit.geo.bucket_sectors, 1);
+	set_kit_result_clear(&result);
+	set_kit_check(&kit, BCFMT_LEVEL_FULL, &result);
+	cr_assert_eq(result.err, BCFMT_OK, "%s", bcfmt_ctx_fault(kit.ctx));
+}
+
+Test(check_verdict, an_entry_to_replay_that_is_gone_since)
+{
+	struct bcfmt_key keys[] = { set_kit_dirty(0, 16, 8, ptr_of(10)) };
+	struct set_kit_jset jset = { .ring_index = 1,
+				     .seq = 1,
+				     .root_ptr = leaf_of(0, NULL, 0),
+				     .keys = keys,
+				     .n_keys = 1 };
+
+	set_kit_backing(&kit, 0, BCFMT_BDEV_DIRTY, 4096);
+	set_kit_tables(&kit);
+	set_kit_jset(&kit, &jset);
+	check(BCFMT_LEVEL_FULL);
+	expect_device(0, 8, BCFMT_EXACT, BCFMT_NOT_SAFE);
+	lose_entry(1);
+	cr_expect_neq(set_kit_device(&result, 0)->certainty, BCFMT_EXACT);
+	cr_expect_neq(set_kit_device(&result, 0)->safe_alone, BCFMT_SAFE);
+	cr_expect(bcfmt_losses_has_any(result.verdict.losses));
+}
+
+/* The journal knows every write, and stands in for a leaf; but not without one of its entries. */
+Test(check_verdict, an_older_entry_that_is_gone_since)
+{
+	struct bcfmt_key keys[] = { set_kit_dirty(0, 16, 8, ptr_of(10)) };
+	struct set_kit_jset jset = {
+		.ring_index = 1, .seq = 1, .root_ptr = leaf_of(0, keys, 1), .prio_bucket = nth(40)
+	};
+
+	set_kit_backing(&kit, 0, BCFMT_BDEV_DIRTY, 4096);
+	kit.prio_seq = 2;
+	set_kit_tables(&kit);
+	set_kit_jset(&kit, &jset);
+	jset = (struct set_kit_jset){ .ring_index = 2, .seq = 2, .root_ptr = jset.root_ptr };
+	jset.keys = keys;
+	jset.n_keys = 1;
+	set_kit_jset(&kit, &jset);
+	jset = (struct set_kit_jset){ .ring_index = 3, .seq = 3, .root_ptr = jset.root_ptr };
+	set_kit_jset(&kit, &jset);
+	set_kit_spoil(&kit, nth(0), 40);
+	check(BCFMT_LEVEL_FULL);
+	expect_device(0, 8, BCFMT_EXACT, BCFMT_NOT_SAFE);
+	lose_entry(2);
+	cr_expect_neq(set_kit_device(&result, 0)->certainty, BCFMT_EXACT);
+	cr_expect_neq(set_kit_device(&result, 0)->safe_alone, BCFMT_SAFE);
 }
