@@ -101,6 +101,8 @@ own_cpp   = -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -DBCFMT_VERSION='"$(VERSION)"' 
             -Ilibformat/include -Ilibformat $(pkg_c)
 own_c    := -std=gnu11 -fPIC -fvisibility=hidden -pthread $(warnings)
 own_ld   := -pthread -Wl,--as-needed -Wl,-z,relro,-z,now
+# Of test programs, where it is installed: it links them in half the time.
+test_ld  := $(if $(shell command -v ld.gold 2>/dev/null),-fuse-ld=gold)
 ifneq ($(SAN),)
 own_c    += -fsanitize=$(SAN) -fno-sanitize-recover=all -fno-omit-frame-pointer
 own_ld   += -fsanitize=$(SAN)
@@ -141,6 +143,7 @@ programs := $(patsubst %/main.c,%,$(wildcard $(addsuffix /main.c,make-bcache bca
 $(foreach p,$(programs),$(eval $(p)_src := $(wildcard $(p)/*.c)))
 
 unit_src := $(wildcard tests/unit/test_*.c tests/unit/*/test_*.c)
+unit_kit := tests/unit/no_certs.c
 kit_src  := $(wildcard tests/kit/*.c)
 tool_src := $(wildcard tests/tools/*.c)
 crash_src := $(wildcard tests/crash/*.c)
@@ -156,7 +159,7 @@ fuzz_run := tests/fuzz/replay.c
 fuzz_kit := $(filter-out $(fuzz_src) $(fuzz_run),$(wildcard tests/fuzz/*.c)) tests/repair/task.c
 
 obj       = $(patsubst %.c,$(B)/%.o,$(1))
-all_src   = $(lib_src) $(cli_src) $(foreach p,$(programs),$($(p)_src)) $(unit_src) $(kit_src) $(tool_src) \
+all_src   = $(lib_src) $(cli_src) $(foreach p,$(programs),$($(p)_src)) $(unit_src) $(unit_kit) $(kit_src) $(tool_src) \
             $(crash_src) $(bench_src) $(repair_src) $(fields_src) $(damage_src) $(faults_src) $(fuzz_src) $(fuzz_run) $(fuzz_kit)
 progs     = $(foreach p,$(programs),$(B)/$(p)/$(p))
 bash_completions = $(addsuffix .bash,$(progs))
@@ -234,10 +237,10 @@ $(bash_completions): $(B)/%.bash: libformat/cli/complete.bash %.bash
 
 $(B)/libkit.a: $(call obj,$(kit_src)) $(B)/sources
 	$(call say,AR)rm -f $@ && $(AR) rcs $@ $(filter %.o,$^)
-$(units): $(B)/%: $(B)/%.o $(B)/libkit.a $(B)/libcli.a $(B)/libbcfmt.a
-	$(call say,LD)$(link) -o $@ $^ $(unit_l) $(libs) -lm
+$(units): $(B)/%: $(B)/%.o $(call obj,$(unit_kit)) $(B)/libkit.a $(B)/libcli.a $(B)/libbcfmt.a
+	$(call say,LD)$(link) $(test_ld) $(patsubst %,-Wl$(comma)--export-dynamic-symbol=%,mbedtls_x509_crt_parse_file mbedtls_x509_crt_parse_path) -o $@ $^ $(unit_l) $(libs) -lm
 $(tools) $(benches): $(B)/%: $(B)/%.o $(B)/libkit.a $(B)/libcli.a $(B)/libbcfmt.a
-	$(call say,LD)$(link) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(libs)
+	$(call say,LD)$(link) $(test_ld) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(libs)
 $(B)/tests/tools/unpack-set: $(B)/tests/fuzz/memory.o
 
 $(crash_log): $(call obj,$(crash_src)) $(B)/libkit.a $(B)/libcli.a $(B)/libbcfmt.a $(B)/sources
@@ -274,7 +277,7 @@ fuzz_ar  = $(B)/tests/fuzz/faults.o $(B)/libfuzz.a $(B)/libcli.a $(B)/libbcfmt.a
 $(B)/libfuzz.a: $(call obj,$(fuzz_kit)) $(B)/sources
 	$(call say,AR)rm -f $@ && $(AR) rcs $@ $(filter %.o,$^)
 $(replays): $(B)/tests/fuzz/replay_%: $(B)/tests/fuzz/fuzz_%.o $(call obj,$(fuzz_run)) $(fuzz_ar)
-	$(call say,LD)$(link) $(fuzz_ld) -o $@ $^ $(libs)
+	$(call say,LD)$(link) $(test_ld) $(fuzz_ld) -o $@ $^ $(libs)
 $(fuzzers): %: %.o $(fuzz_ar)
 	$(call say,LD)$(link) $(fuzz_ld) -fsanitize=fuzzer -o $@ $^ $(libs)
 
