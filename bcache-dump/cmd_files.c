@@ -146,6 +146,12 @@ static void tell_more_partial(const struct files *files)
 
 /* ---- the volume ---- */
 
+void files_out_of_memory(struct files *files)
+{
+	if (!files->err)
+		files->err = bcfmt_fail(files->d->ctx, BCFMT_E_NOMEM, "out of memory");
+}
+
 bool files_read(struct files *files, uint64_t start, void *buf, size_t len_bytes)
 {
 	uint64_t first = start / BCFMT_SECTOR_BYTES;
@@ -160,14 +166,20 @@ bool files_read(struct files *files, uint64_t start, void *buf, size_t len_bytes
 	sectors = malloc(n * BCFMT_SECTOR_BYTES);
 	state = malloc(n);
 	is_good = sectors && state;
+	if (!is_good)
+		files_out_of_memory(files);
 	for (uint64_t at = first; at < end && is_good; at += n) {
 		uint64_t skip = at == first ? start % BCFMT_SECTOR_BYTES : 0;
+		bcfmt_err err;
 		size_t take;
 
 		n = end - at < n ? (size_t)(end - at) : n;
 		take = n * BCFMT_SECTOR_BYTES - (size_t)skip;
 		take = take < len_bytes ? take : len_bytes;
-		is_good = !bcfmt_volume_read(files->volume, at, sectors, n, state, NULL);
+		err = bcfmt_volume_read(files->volume, at, sectors, n, state, NULL);
+		if (err && !files->err)
+			files->err = err;
+		is_good = !err;
 		for (size_t i = 0; i < n && is_good; i++)
 			is_good = state[i] == BCFMT_SECTOR_OK || state[i] == BCFMT_SECTOR_STALE;
 		if (!is_good)
@@ -236,6 +248,10 @@ static int look(struct files *files, struct walk *walk, struct bcfmt_losses *los
 	if (!err)
 		err = volume_open(&files->which, leaves, losses, &files->volume);
 	code = err ? dump_failed(files->d, err) : look_at_file_system(files);
+	if (!code && bcfmt_ctx_is_cancelled(files->d->ctx))
+		files->err = BCFMT_E_CANCELLED;
+	if ((!code || code == DUMP_DAMAGED) && files->err)
+		code = dump_failed(files->d, files->err);
 	if (!code || code == DUMP_DAMAGED)
 		result_row(files);
 	tell_more_partial(files);

@@ -8,8 +8,6 @@
 #include "lost.h"
 #include "sink.h"
 
-#define COPY_CHUNK_SECTORS 4096u
-
 struct copy {
 	struct bcfmt_ctx *ctx;
 	struct bcfmt_volume *volume;

@@ -24,6 +24,7 @@ struct files {
 	uint64_t n_files;
 	uint64_t n_metadata;
 	uint64_t n_partial; /* places of the file system that could not be looked at */
+	bcfmt_err err; /* what the whole failed with, told in the end; not a sector that is lost */
 };
 
 /* How much of something lies on the ranges. Zero it to start. */
@@ -53,7 +54,10 @@ void files_tell_metadata(struct files *files, const char *what, const struct fil
 /* Something of the file system cannot be read, and what it would tell is missing. */
 void files_tell_partial(struct files *files, const char *what, const char *why);
 
-/* Reads bytes of the volume; false when some of them are lost and zeros, or on errors. */
+/* Notes that it failed for want of memory. */
+void files_out_of_memory(struct files *files);
+
+/* Reads bytes of the volume; false when some of them are lost and zeros, or on errors: see err. */
 bool files_read(struct files *files, uint64_t start, void *buf, size_t len_bytes);
 
 /* A file system each; they return an enum dump_exit. False of is_...(): none of this kind. */

@@ -57,7 +57,6 @@ struct btrfs {
 	struct vec chunks;	/* struct chunk, ascending */
 	struct vec directories; /* struct directory, sorted when all are there */
 	struct vec broken;	/* struct broken_file */
-	bool is_out_of_memory;
 	/* Where in the text we are. */
 	uint64_t tree; /* whose items these are; 0: no tree of files */
 	uint64_t key_object, key_offset;
@@ -136,7 +135,8 @@ static bool take_chunk_line(void *arg, char *line)
 		if (fs->chunks.n == CHUNKS_MAX)
 			return false;
 		chunk = vec_push(&fs->chunks, sizeof(*chunk));
-		fs->is_out_of_memory |= !chunk;
+		if (!chunk)
+			files_out_of_memory(fs->files);
 		if (chunk)
 			*chunk = (struct chunk){ .start = start, .end = start };
 		return chunk != NULL;
@@ -177,7 +177,8 @@ static void end_inode(struct btrfs *fs)
 
 	if (fs->at.inode && files_is_hit(&fs->at.hit)) {
 		slot = vec_push(&fs->broken, sizeof(*slot));
-		fs->is_out_of_memory |= !slot;
+		if (!slot)
+			files_out_of_memory(fs->files);
 		if (slot) {
 			*slot = fs->at;
 			fs->at.names = NULL;
@@ -211,7 +212,7 @@ static void add_directory(struct btrfs *fs, uint64_t tree, uint64_t inode, uint6
 		*slot = (struct directory){ tree, inode, parent_tree, parent, strdup(name) };
 	if (!slot || !slot->name) {
 		fs->directories.n -= slot != NULL;
-		fs->is_out_of_memory = true;
+		files_out_of_memory(fs->files);
 	}
 }
 
@@ -237,7 +238,7 @@ static void add_name(struct btrfs *fs, uint64_t parent, const char *text)
 			return;
 		}
 	}
-	fs->is_out_of_memory = true;
+	files_out_of_memory(fs->files);
 }
 
 static void take_extent(struct btrfs *fs, unsigned int compression)
@@ -368,7 +369,7 @@ static bool take_line(void *arg, char *line)
 		else if (!strcmp(fs->key_type, "ROOT_REF"))
 			take_root_ref(fs, line);
 	}
-	return !fs->is_out_of_memory;
+	return !fs->files->err;
 }
 
 /* ---- names ---- */
@@ -432,7 +433,8 @@ static void tell_file(struct btrfs *fs, const struct broken_file *file)
 	for (size_t i = 0; i < file->n_names; i++) {
 		char *path = path_of(fs, file->tree, file->names[i].parent, file->names[i].text);
 
-		fs->is_out_of_memory |= !path;
+		if (!path)
+			files_out_of_memory(fs->files);
 		files_tell_file(fs->files, file->kind, path, file->inode, &file->hit);
 		free(path);
 	}
@@ -520,9 +522,6 @@ int files_btrfs(struct files *files)
 	code = volume_file_make(files, &file);
 	if (!code)
 		code = look(&fs, file.path);
-	if (!code && fs.is_out_of_memory)
-		code = dump_failed(files->d,
-				   bcfmt_fail(files->d->ctx, BCFMT_E_NOMEM, "out of memory"));
 	clear(&fs);
 	volume_file_remove(&file);
 	return code;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Files of an ext2, ext3 or ext4 on lost ranges, by the library of e2fsprogs. */
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -149,16 +150,23 @@ struct ext {
 	ext2_filsys fs;
 	struct vec wanted; /* struct wanted by inode */
 	unsigned int errors;
-	bool is_out_of_memory;
 };
 
+static void note_error(struct ext *ext, errcode_t code)
+{
+	if (code == EXT2_ET_NO_MEMORY || code == ENOMEM)
+		files_out_of_memory(ext->files);
+}
+
+/* inode 0: of none. */
 static void tell_error(struct ext *ext, const char *what, ext2_ino_t inode, errcode_t code)
 {
 	char text[64];
 
-	if (ext->errors++ >= ERRORS_MAX)
+	note_error(ext, code);
+	if (ext->files->err || ext->errors++ >= ERRORS_MAX)
 		return;
-	snprintf(text, sizeof(text), "%s of inode %u", what, inode);
+	snprintf(text, sizeof(text), inode ? "%s of inode %u" : "%s", what, inode);
 	files_tell_partial(ext->files, text, error_message(code));
 }
 
@@ -352,7 +360,7 @@ static void take_inode(struct ext *ext, ext2_ino_t inode, struct ext2_inode *raw
 	if (slot)
 		*slot = (struct wanted){ inode, hit, kind_of(raw), false };
 	else
-		ext->is_out_of_memory = true;
+		files_out_of_memory(ext->files);
 }
 
 typedef void (*inode_fn)(struct ext *ext, ext2_ino_t inode, struct ext2_inode *raw);
@@ -368,10 +376,10 @@ static bool each_inode(struct ext *ext, inode_fn take)
 	errcode_t code = ext2fs_open_inode_scan(ext->fs, 0, &scan);
 
 	if (code) {
-		files_tell_partial(ext->files, "the inode tables", error_message(code));
+		tell_error(ext, "the inode tables", 0, code);
 		return false;
 	}
-	while (!bcfmt_ctx_is_cancelled(ctx) && !ext->is_out_of_memory) {
+	while (!bcfmt_ctx_is_cancelled(ctx) && !ext->files->err) {
 		code = ext2fs_get_next_inode(scan, &inode, &raw);
 		if (!code && !inode)
 			break;
@@ -385,9 +393,9 @@ static bool each_inode(struct ext *ext, inode_fn take)
 			bcfmt_ctx_progress(ctx, "inodes", inode, ext->fs->super->s_inodes_count);
 	}
 	if (code && !inode)
-		files_tell_partial(ext->files, "the inode tables", error_message(code));
+		tell_error(ext, "the inode tables", 0, code);
 	ext2fs_close_inode_scan(scan);
-	return !bcfmt_ctx_is_cancelled(ctx) && !ext->is_out_of_memory;
+	return !bcfmt_ctx_is_cancelled(ctx) && !ext->files->err;
 }
 
 /* ---- names ---- */
@@ -419,7 +427,7 @@ static void tell_name(struct ext *ext, struct wanted *wanted, const char *direct
 
 	wanted->is_named = true;
 	if (asprintf(&path, "%s%s%.*s", directory ? directory : "?", slash, name_bytes, name) < 0) {
-		ext->is_out_of_memory = true;
+		files_out_of_memory(ext->files);
 		return;
 	}
 	files_tell_file(ext->files, wanted->kind, path, wanted->inode, &wanted->hit);
@@ -433,6 +441,7 @@ static int take_entry(ext2_ino_t directory, int place, struct ext2_dir_entry *en
 	int name_bytes = ext2fs_dirent_name_len(entry);
 	struct wanted *wanted;
 	char *path = NULL;
+	errcode_t code;
 
 	(void)offset;
 	(void)block_bytes;
@@ -442,7 +451,9 @@ static int take_entry(ext2_ino_t directory, int place, struct ext2_dir_entry *en
 	wanted = find_wanted(ext, entry->inode);
 	if (!wanted)
 		return 0;
-	if (ext2fs_get_pathname(ext->fs, directory, 0, &path))
+	code = ext2fs_get_pathname(ext->fs, directory, 0, &path);
+	note_error(ext, code);
+	if (code)
 		path = NULL;
 	tell_name(ext, wanted, path, entry->name, name_bytes);
 	ext2fs_free_mem(&path);
@@ -484,17 +495,17 @@ int files_ext(struct files *files, uint64_t super_block, uint32_t block_bytes)
 	struct ext ext = { .files = files };
 	int flags = EXT2_FLAG_64BITS | EXT2_FLAG_SOFTSUPP_FEATURES | EXT2_FLAG_IGNORE_CSUM_ERRORS |
 		    EXT2_FLAG_FORCE;
-	int code = DUMP_DONE;
 	errcode_t error;
 
 	initialize_ext2_error_table();
 	reading = files;
 	error = ext2fs_open2("volume", NULL, flags, (int)super_block, block_bytes, &manager,
 			     &ext.fs);
-	if (error) {
+	note_error(&ext, error);
+	if (error && !files->err)
 		cli_error(NULL, "the ext file system cannot be opened: %s", error_message(error));
+	if (error)
 		return DUMP_DAMAGED;
-	}
 	if (super_block)
 		files_tell_partial(files, "the superblock",
 				   "cannot be read, a copy of it was taken");
@@ -505,13 +516,8 @@ int files_ext(struct files *files, uint64_t super_block, uint32_t block_bytes)
 	tell_groups(&ext);
 	if (each_inode(&ext, take_inode))
 		tell_names(&ext);
-	if (ext.is_out_of_memory)
-		code = dump_failed(files->d,
-				   bcfmt_fail(files->d->ctx, BCFMT_E_NOMEM, "out of memory"));
-	else if (bcfmt_ctx_is_cancelled(files->d->ctx))
-		code = dump_failed(files->d, BCFMT_E_CANCELLED);
 	vec_free(&ext.wanted);
 	ext2fs_free(ext.fs);
 	reading = NULL;
-	return code;
+	return DUMP_DONE;
 }

@@ -21,7 +21,6 @@ struct xfs {
 	struct vec owners;	  /* struct owner, sorted when all are there */
 	struct owner *at;	  /* whose map is being read; NULL: of none that is asked for */
 	bool has_shared;	  /* blocks that are of several files */
-	bool is_out_of_memory;
 };
 
 /* A file, or metadata of one kind. */
@@ -136,7 +135,7 @@ static void add_hit(struct xfs *xfs, uint64_t block, uint64_t inode, const char 
 						 .kind = kind_of(type) };
 		if (!owner || !owner->name) {
 			xfs->owners.n -= owner != NULL;
-			xfs->is_out_of_memory = true;
+			files_out_of_memory(xfs->files);
 			return;
 		}
 	}
@@ -200,12 +199,12 @@ static bool take_line(void *arg, char *line)
 		return true;
 	if (sscanf(line + behind, " inode %" SCNu64 "%n", &inode, &name) < 1) {
 		take_metadata(xfs, number, type);
-		return !xfs->is_out_of_memory;
+		return !xfs->files->err;
 	}
 	name += behind;
 	name += line[name] == ' ';
 	add_hit(xfs, block_of(xfs, number), inode, line + name, type);
-	return !xfs->is_out_of_memory;
+	return !xfs->files->err;
 }
 
 static int owner_cmp(const void *a, const void *b)
@@ -307,7 +306,7 @@ static void tell_owner(struct xfs *xfs, const struct owner *owner)
 		return;
 	}
 	if (*owner->name && asprintf(&path, "/%s", owner->name) < 0) {
-		xfs->is_out_of_memory = true;
+		files_out_of_memory(xfs->files);
 		return;
 	}
 	files_tell_file(xfs->files, owner->kind, path, owner->inode, &hit);
@@ -371,9 +370,6 @@ int files_xfs(struct files *files)
 	code = volume_file_make(files, &file);
 	if (!code)
 		code = look(&xfs, file.path);
-	if (!code && xfs.is_out_of_memory)
-		code = dump_failed(files->d,
-				   bcfmt_fail(files->d->ctx, BCFMT_E_NOMEM, "out of memory"));
 	for (size_t i = 0; i < xfs.owners.n; i++)
 		free(VEC_AT(&xfs.owners, struct owner, i)->name);
 	vec_free(&xfs.owners);

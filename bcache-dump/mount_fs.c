@@ -6,6 +6,7 @@
 #include "mount_fs.h"
 
 #include <errno.h>
+#include <execinfo.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <limits.h>
@@ -399,6 +400,17 @@ static void find_device(struct mount_fs *fs, const char *folder)
 	fs->minor = st.stx_dev_minor;
 }
 
+/*
+ * libfuse cancels its threads in the end. The C library then loads libgcc_s, and aborts the process
+ * where there is no memory for it: so it is loaded beforehand, as backtrace() does too.
+ */
+static bool can_cancel_threads(void)
+{
+	void *frame;
+
+	return backtrace(&frame, 1) == 1;
+}
+
 int mount_fs_open(struct dump *d, const char *folder, const char *const *options, size_t n_options,
 		  const struct mount_files *files, struct mount_fs **out)
 {
@@ -418,9 +430,13 @@ int mount_fs_open(struct dump *d, const char *folder, const char *const *options
 	if (make_args(fs, options, n_options, &args)) {
 		cli_error(NULL, "out of memory");
 	} else {
+		errno = 0;
 		fs->session = fuse_session_new(&args, &operations, sizeof(operations), fs);
-		if (!fs->session)
+		/* It has said which option it does not know. */
+		if (!fs->session && errno != ENOMEM)
 			code = DUMP_USAGE;
+		else if (!fs->session || !can_cancel_threads())
+			cli_error(NULL, "out of memory");
 		else if (fuse_session_mount(fs->session, folder))
 			cli_error(folder, "cannot mount here");
 		else

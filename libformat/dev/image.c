@@ -423,14 +423,26 @@ static bcfmt_err walk_chunk(const struct image_chunk *chunk, bcfmt_image_part_fn
 	return err;
 }
 
-/* A chunk that does not expand after all is a hole. */
-static bcfmt_err walk_bad_chunk(const struct image_block *block, bcfmt_image_part_fn part,
-				void *arg)
+/*
+ * A chunk whose checksum was right, and which cannot be read now or does not expand: lost like those
+ * that opening found, and for good, so that no later walk says something else of its range.
+ */
+static bcfmt_err lose_chunk(struct bcfmt_image *image, const struct image_block *block)
 {
+	struct range_map *bad = &image->members[block->member].bad;
 	uint64_t first = block->first_byte - block->first_byte % BCFMT_SECTOR_BYTES;
 	uint64_t end = div_round_up(block->end_byte, BCFMT_SECTOR_BYTES) * BCFMT_SECTOR_BYTES;
+	struct bcfmt_image_loss *loss;
+	struct range known;
 
-	return part(arg, BCFMT_IMAGE_HOLE, first, NULL, end - first);
+	if (first == end ||
+	    (range_map_at(bad, first, &known) && known.start <= first && known.end >= end))
+		return BCFMT_OK;
+	loss = vec_push(&image->losses, sizeof(*loss));
+	if (!loss)
+		return BCFMT_E_NOMEM;
+	*loss = (struct bcfmt_image_loss){ block->member, first, end, false };
+	return range_map_set(bad, first, end, RANGE_VALUE_FIXED);
 }
 
 bcfmt_err bcfmt_image_walk(struct bcfmt_image *image, size_t member, bcfmt_image_part_fn part,
@@ -452,14 +464,15 @@ bcfmt_err bcfmt_image_walk(struct bcfmt_image *image, size_t member, bcfmt_image
 			return BCFMT_E_CANCELLED;
 		bcfmt_ctx_progress(image->ctx, "chunks", i, image->n_chunks);
 		err = chunk_get(image, i, &slot);
-		if (err == BCFMT_E_NOMEM)
-			return bcfmt_fail(image->ctx, err, "%s: out of memory", image->file->name);
-		if (err) {
-			err = walk_bad_chunk(&image->chunks[i], part, arg);
+		if (!err) {
+			err = walk_chunk(&slot->chunk, part, arg);
+			chunk_put(image, slot);
 			continue;
 		}
-		err = walk_chunk(&slot->chunk, part, arg);
-		chunk_put(image, slot);
+		if (err != BCFMT_E_NOMEM)
+			err = lose_chunk(image, &image->chunks[i]);
+		if (err)
+			return bcfmt_fail(image->ctx, err, "%s: out of memory", image->file->name);
 	}
 	while (!err && range_map_at(&at->bad, position, &bad)) {
 		err = part(arg, BCFMT_IMAGE_HOLE, bad.start, NULL, bad.end - bad.start);

@@ -60,16 +60,6 @@ static void find_names(struct search *search)
 
 /* ---- the fields ------------------------------------------------------------------------- */
 
-/* A set of several caches has the prio sets of each of them in every journal entry. */
-static bool has_one_member(const struct bcfmt_jset *newest)
-{
-	bool is_one = newest->prio_bucket[0] != 0;
-
-	for (unsigned int i = 1; i < BCFMT_MAX_MEMBERS; i++)
-		is_one &= !newest->prio_bucket[i];
-	return is_one;
-}
-
 static void take_layout(struct proposing *p, const struct layout_search *found)
 {
 	const struct layout *layout = &found->layout;
@@ -112,8 +102,7 @@ static void take_layout(struct proposing *p, const struct layout_search *found)
 	proposing_note(p, SUPER_FIELD_JOURNAL, false,
 		       "one bucket in 128, from the first one on, %s", ring);
 	/* Pointers name member 0, else no bset would have verified. */
-	if (p->faults & BCFMT_SUPER_BAD_MEMBER || p->super.nr_this_dev || !p->is_ours ||
-	    (found->sight->n_jsets && has_one_member(&found->sight->newest))) {
+	if (p->faults & BCFMT_SUPER_BAD_MEMBER || p->super.nr_this_dev || !p->is_ours) {
 		p->super.nr_in_set = 1;
 		p->super.nr_this_dev = 0;
 	}
@@ -286,30 +275,50 @@ static void mend_policy(struct proposing *p)
 	proposing_end(p);
 }
 
-static bcfmt_err find_alone(const struct proposing *p, bool *is_alone)
+/* A set of several caches has the prio sets of each of them in every journal entry. */
+static bool is_alone(const struct bcfmt_set *set)
+{
+	bool is_other = false;
+
+	for (unsigned int i = 1; i < BCFMT_MAX_MEMBERS; i++)
+		is_other = is_other || set->newest.prio_bucket[i];
+	return set->has_newest && set->newest.prio_bucket[0] && !is_other;
+}
+
+/* The place in the set, when all other fields are those that are proposed. */
+static bcfmt_err mend_member(struct proposing *p)
 {
 	static const enum bcfmt_role role = BCFMT_ROLE_CACHE;
 	struct bcfmt_set_params params = { .roles = &role };
-	struct bcfmt_dev *dev = p->dev;
+	struct bcfmt_dev *dev;
 	struct bcfmt_set *set = NULL;
+	uint8_t raw[BCFMT_SUPER_BYTES];
 	bcfmt_err err;
 
-	*is_alone = false;
-	if (p->stored.nr_in_set < 2 || p->stored.nr_this_dev)
+	if (p->super.nr_in_set < 2 || p->super.nr_this_dev)
 		return BCFMT_OK;
-	err = bcfmt_set_open(p->ctx, &dev, 1, &params, &set);
+	memcpy(raw, p->out->raw, sizeof(raw));
+	bcfmt_super_encode(&p->super, raw);
+	err = bcfmt_dev_overlay(p->ctx, p->dev, &dev);
 	if (err)
 		return err;
-	*is_alone = set->has_newest && has_one_member(&set->newest);
+	err = bcfmt_dev_write(dev, BCFMT_SUPER_OFFSET_BYTES, raw, sizeof(raw));
+	if (!err)
+		err = bcfmt_set_open(p->ctx, &dev, 1, &params, &set);
+	if (!err && is_alone(set)) {
+		p->super.nr_in_set = 1;
+		proposing_note(p, SUPER_FIELD_MEMBER, false,
+			       "the newest journal entry has prio sets of one cache");
+	}
 	bcfmt_set_free(set);
-	return BCFMT_OK;
+	bcfmt_dev_free(dev);
+	return err;
 }
 
 static bcfmt_err propose(struct search *search)
 {
 	struct proposing *p = search->p;
 	struct layout_search *found = &search->found;
-	bool is_alone;
 	bcfmt_err err;
 
 	find_names(search);
@@ -329,14 +338,9 @@ static bcfmt_err propose(struct search *search)
 					 "the superblock is right in itself, but the device is "
 					 "shorter than it says: the device was cut");
 	if (found->may_stay && (p->stored.flags & BCFMT_SUPER_FLAG_SYNC || !p->stored.keys)) {
-		err = find_alone(p, &is_alone);
 		p->is_ours = true;
 		proposing_base(p);
-		if (is_alone) {
-			p->super.nr_in_set = 1;
-			proposing_note(p, SUPER_FIELD_MEMBER, false,
-				       "the newest journal entry has prio sets of one cache");
-		}
+		err = mend_member(p);
 		proposing_end(p);
 		tell_proof(p, found);
 		return err;
@@ -347,8 +351,9 @@ static bcfmt_err propose(struct search *search)
 	take_layout(p, found);
 	take_rest(search);
 	tell_proof(p, found);
+	err = mend_member(p);
 	proposing_end(p);
-	return BCFMT_OK;
+	return err;
 }
 
 bcfmt_err repair_super_cache(struct bcfmt_ctx *ctx, struct bcfmt_dev *dev,

@@ -8,7 +8,7 @@
 
 #include "faults/sweep.h"
 
-/* Every line is a message of the program; *n of them. */
+/* Every line is a message of the program; *n of them. libfuse says some things itself. */
 static bool is_clean(const struct options *options, const char *err, unsigned int *n)
 {
 	size_t len = strlen(options->program->name);
@@ -16,6 +16,10 @@ static bool is_clean(const struct options *options, const char *err, unsigned in
 	for (*n = 0; *err; (*n)++) {
 		const char *end = strchr(err, '\n');
 
+		if (options->mount && end && !strncmp(err, "fuse: ", 6)) {
+			err = end + 1;
+			continue;
+		}
 		if (!end || strncmp(err, options->program->name, len) ||
 		    strncmp(err + len, ": ", 2))
 			return false;
@@ -165,10 +169,37 @@ bool are_others_whole(const char *whole, const char *others)
  */
 static bool may_differ(const struct options *options, const struct result *result)
 {
+	const struct program *program = options->program;
 	bool is_read = result->faults.call == FAULTS_READ && result->faults.n_done &&
 		       result->faults.action != FAULTS_SIGNAL;
 
-	return options->resume.argv[0] || (is_read && result->code & (4 | 8));
+	return options->resume.argv[0] ||
+	       (is_read && program->read_failed &&
+		(program->is_bits ? result->code & (program->read_failed | program->failed)
+				  : result->code == program->read_failed));
+}
+
+/*
+ * What is read through a mount is right or an error, and it stays for as long as it can: it ends as if
+ * nothing had failed, or with a message.
+ */
+static const char *judge_mount(const struct result *whole, const struct result *result)
+{
+	if (result->is_left)
+		return "it is mounted still";
+	if (!are_others_whole(whole->seen, result->seen))
+		return "a file could be read and has other contents";
+	return NULL;
+}
+
+/* A fault while it serves is told to who reads, or leaves a request open that nobody waits for. */
+static bool has_served(const struct options *options, const struct result *whole,
+		       const struct result *result)
+{
+	unsigned int n;
+
+	return result->code == whole->code && !strcmp(result->out, whole->out) &&
+	       is_clean(options, result->err, &n);
 }
 
 const char *sweep_judge(const struct options *options, const struct result *whole,
@@ -184,6 +215,12 @@ const char *sweep_judge(const struct options *options, const struct result *whol
 	}
 	if (result_is_same(whole, result))
 		return NULL;
+	if (options->mount) {
+		const char *wrong = judge_mount(whole, result);
+
+		if (wrong || has_served(options, whole, result))
+			return wrong;
+	}
 	if (!may_differ(options, result) && !are_others_whole(whole->others, result->others)) {
 		snprintf(buf, 256, "left behind: %.200s", result->others);
 		return buf;

@@ -235,7 +235,7 @@ void sweep_run(const struct options *options, const struct faults_shared *fault,
 	       const char *old_output, struct result *result)
 {
 	size_t len_bytes;
-	pid_t pid;
+	pid_t pid, visitor = 0;
 	int status, err[2];
 	char *shared;
 
@@ -247,7 +247,9 @@ void sweep_run(const struct options *options, const struct faults_shared *fault,
 			    options->fresh[i].len_bytes);
 	if (options->output && old_output)
 		sweep_store(options->output, old_output, strlen(old_output));
-	if (pipe2(err, O_CLOEXEC))
+	if (options->mount)
+		visitor = visit_begin(options->mount);
+	if (visitor < 0 || pipe2(err, O_CLOEXEC))
 		die("pipe");
 	pid = fork();
 	if (pid < 0)
@@ -258,6 +260,8 @@ void sweep_run(const struct options *options, const struct faults_shared *fault,
 	result->err = drain(err[0]);
 	close(err[0]);
 	status = wait_for(pid);
+	if (visitor)
+		result->seen = visit_end(visitor, options->mount, &result->is_left);
 	result->code = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
 	result->signal = WIFSIGNALED(status) ? WTERMSIG(status) : 0;
 	result->out = sweep_load("stdout", &result->out_bytes);
@@ -278,6 +282,7 @@ void result_clear(struct result *result)
 	free(result->err);
 	free(result->file);
 	free(result->others);
+	free(result->seen);
 }
 
 static bool is_same_bytes(const char *a, size_t a_bytes, const char *b, size_t b_bytes)
@@ -291,5 +296,6 @@ bool result_is_same(const struct result *a, const struct result *b)
 	       is_same_bytes(a->out, a->out_bytes, b->out, b->out_bytes) &&
 	       !strcmp(a->err, b->err) &&
 	       is_same_bytes(a->file, a->file_bytes, b->file, b->file_bytes) &&
-	       !strcmp(a->others, b->others);
+	       !strcmp(a->others, b->others) && a->is_left == b->is_left &&
+	       !strcmp(a->seen ? a->seen : "", b->seen ? b->seen : "");
 }

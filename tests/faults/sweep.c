@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * sweep [--full] [--step N] [--output out/FILE] [--undo out/FILE] [--fresh FILE]...
- *       [--after COMMAND]... [--resume COMMAND] LIBRARY PROGRAM ARGUMENT...
+ *       [--after COMMAND]... [--resume COMMAND] [--mount FOLDER] LIBRARY PROGRAM ARGUMENT...
  *
  * Runs the program in the working folder without a fault, and then again and again: each of its
  * allocations, threads, opened files, reads, writes and flushes fails once, or from then on;
@@ -12,7 +12,10 @@
  *
  * With --after the program is run again after each run that did not come to its end, without a
  * fault; then the commands have to say what they say when nothing failed. What --undo names must put
- * the files back. --resume is run instead where files are left that are not what they will be. Prints what went wrong, and "N passed, N failed".
+ * the files back. --resume is run instead where files are left that are not what they will be. What is
+ * mounted on the folder of --mount is read and unmounted by another process (visit.c).
+ *
+ * Prints what went wrong, and "N passed, N failed".
  */
 #include <errno.h>
 #include <signal.h>
@@ -169,6 +172,8 @@ static bool read_options(struct sweep *sweep, int argc, char **argv)
 		else if (!strcmp(argv[at], "--fresh") && at + 1 < argc &&
 			 options->n_fresh < FRESH_MAX)
 			fresh_load(&options->fresh[options->n_fresh++], argv[++at]);
+		else if (!strcmp(argv[at], "--mount") && at + 1 < argc)
+			options->mount = argv[++at];
 		else if (!strcmp(argv[at], "--undo") && at + 1 < argc)
 			options->undo = argv[++at];
 		else if (!strcmp(argv[at], "--after") && at + 1 < argc &&
@@ -205,7 +210,7 @@ int main(int argc, char **argv)
 	if (!read_options(&sweep, argc, argv)) {
 		fprintf(stderr, "usage: sweep [--full] [--step N] [--output out/FILE] "
 				"[--undo out/FILE] [--fresh FILE]... [--after COMMAND]... "
-				"[--resume COMMAND] "
+				"[--resume COMMAND] [--mount FOLDER] "
 				"LIBRARY PROGRAM ARGUMENT...\n");
 		return 2;
 	}
@@ -218,6 +223,8 @@ int main(int argc, char **argv)
 	if (!result_is_same(&sweep.whole, &again) || sweep.whole.code < 0 ||
 	    !sweep.whole.faults.count[FAULTS_ALLOC])
 		complain(&sweep, "run without a fault", 0, "it cannot be repeated", &again);
+	if (sweep.options.mount && !*sweep.whole.seen)
+		complain(&sweep, "run without a fault", 0, "nothing could be read there", &again);
 	result_clear(&again);
 	wrong = follow_learn(&sweep.options);
 	if (wrong)

@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "faults/faults.h"
 
@@ -40,6 +41,7 @@ struct after {
 struct options {
 	const char *library; /* preloaded */
 	const char *output;  /* in the folder out/ of the working folder; NULL: none */
+	const char *mount;   /* where the program mounts what is to be read, and serves it; NULL: none */
 	const char *undo;    /* the undo file of a repair, there too; NULL: none */
 	struct after resume; /* goes on with what is left in out/; without words: nothing may be */
 	struct fresh fresh[FRESH_MAX];
@@ -65,7 +67,9 @@ struct result {
 	size_t file_bytes;
 	/* Files in its folder besides, but for the undo file: "NAME SUM " each, sorted. */
 	char *others;
-	uint64_t fresh_sum; /* over what is in the files that are put back */
+	char *seen;          /* of what it mounted: "NAME SUM " of each file that could be read */
+	bool is_left;        /* it is mounted still */
+	uint64_t fresh_sum;  /* over what is in the files that are put back */
 	struct faults_shared faults;
 };
 
@@ -89,6 +93,11 @@ uint64_t sweep_fresh_sum(const struct options *options);
 /* All of a file, terminated; NULL when it is not there. */
 char *sweep_load(const char *path, size_t *len_bytes);
 void sweep_store(const char *path, const void *bytes, size_t len_bytes);
+
+/* visit.c: a process that reads what is mounted on folder as soon as it is, and unmounts it. */
+pid_t visit_begin(const char *folder);
+/* After the program has ended: what was seen, to be freed; and whether it is mounted still. */
+char *visit_end(pid_t pid, const char *folder, bool *is_left);
 
 /* Each file that is there is what it is in the end. */
 bool are_others_whole(const char *whole, const char *others);

@@ -52,7 +52,7 @@ static inline void super_open(struct super_fixture *f, const char *name)
 	char path[HELP_PATH_BYTES], command[2 * HELP_PATH_BYTES];
 
 	*f = (struct super_fixture){ 0 };
-	snprintf(command, sizeof(command), "tar -xJSf fixtures/%s.tar.xz -C %s", name, help_dir);
+	snprintf(command, sizeof(command), "tests/tools/fixture %s %s", name, help_dir);
 	cr_assert_eq(system(command), 0, "%s", command);
 	for (size_t i = 0; i < SUPER_HELP_MAX; i++) {
 		if (access(help_path(path, files[i]), F_OK))

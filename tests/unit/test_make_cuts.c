@@ -280,7 +280,7 @@ static struct bcfmt_dev *fixture(const char *name, const char *file)
 	char command[HELP_PATH_BYTES * 2], path[HELP_PATH_BYTES * 2];
 	struct bcfmt_dev *dev;
 
-	snprintf(command, sizeof(command), "tar -xJSf fixtures/%s.tar.xz -C %s", name, help_dir);
+	snprintf(command, sizeof(command), "tests/tools/fixture %s %s", name, help_dir);
 	cr_assert_eq(system(command), 0);
 	snprintf(path, sizeof(path), "%s/%s", help_dir, file);
 	cr_assert_eq(bcfmt_dev_open(help_ctx, path, BCFMT_OPEN_WRITE, &dev), BCFMT_OK);

@@ -51,7 +51,10 @@ BCFMT_API void bcfmt_image_free(struct bcfmt_image *image);
 
 BCFMT_API const struct bcfmt_image_member *bcfmt_image_members(const struct bcfmt_image *image,
 							       size_t *n);
-/* In the order of members and places; those of holes after the others of their member. */
+/*
+ * In the order of members and places; those of holes after the others of their member, and what only
+ * a walk found in the end. Borrowed until the next walk.
+ */
 BCFMT_API const struct bcfmt_image_loss *bcfmt_image_losses(const struct bcfmt_image *image,
 							    size_t *n);
 BCFMT_API bool bcfmt_image_is_scrubbed(const struct bcfmt_image *image);
@@ -73,7 +76,11 @@ enum bcfmt_image_part {
 typedef bcfmt_err (*bcfmt_image_part_fn)(void *arg, enum bcfmt_image_part part,
 					 uint64_t offset_bytes, const uint8_t *bytes,
 					 uint64_t len_bytes);
-/* Data and zeros of a member in ascending order, then its holes. */
+/*
+ * Data and zeros of a member in ascending order, then its holes. What cannot be read any more or
+ * does not expand is a loss from then on: bcfmt_image_losses() has it too. Not while another thread
+ * reads devices of the image.
+ */
 BCFMT_API bcfmt_err bcfmt_image_walk(struct bcfmt_image *image, size_t member,
 				     bcfmt_image_part_fn part, void *arg);
 
