@@ -17,11 +17,13 @@
 ##                       check-fields-sanitize the same under both sanitizers
 ## make check-damage     every damage of a list done to real caches, repaired, compared sector by sector
 ## make check-mount      volumes mounted, of every fixture and of damaged sets (loop devices: root)
+## make check-bad-input  every command over every case, and over a cache cut short anywhere
+## make check-fuzz       the fuzz targets over made inputs, kept ones and changes of those
 ## make check-kernel     real kernels in QEMU register what we made, and damage as foretold
 ## make check-NAME       one ring: floors symbols man tools unit cases repairs-sample generated transcripts
-##                       images image-sample map-sample super repair-super make bad-input crash-sample
-##                       repair-cuts-sample writeback damage-sample faults-sample fields-sample
-##                       mount-sample files fuzz install
+##                       images image-sample map-sample super repair-super make bad-input-sample
+##                       crash-sample repair-cuts-sample writeback damage-sample faults-sample
+##                       fields-sample mount-sample files fuzz-sample install
 ## make fuzz             libFuzzer with clang, TIME=300 seconds a target, JOBS=1 at once,
 ##                       TARGETS="super jset ...", corpus in build/corpus
 ## make fuzz-merge       takes what that found into tests/fuzz/corpus
@@ -286,12 +288,13 @@ $(fuzzers): %: %.o $(fuzz_ar)
 	$(call say,LD)$(link) $(fuzz_ld) -fsanitize=fuzzer -o $@ $^ $(libs)
 
 # ---- tests, in rings --------------------------------------------------------------------
-# Each ring ends with "NAME: N passed, N failed"; check adds them up.
-rings := check-floors check-symbols check-man check-tools check-unit check-cases \
-         check-repairs-sample check-generated check-transcripts check-images check-image-sample \
-         check-super check-repair-super check-make check-bad-input check-crash-sample \
-         check-repair-cuts-sample check-writeback check-damage-sample check-faults-sample \
-         check-fields-sample check-map-sample check-mount-sample check-files check-fuzz check-install
+# Each ring ends with "NAME: N passed, N failed"; check adds them up. Those that take longest go first,
+# and those that wait more than they work.
+rings := check-mount-sample check-transcripts check-unit check-cases check-faults-sample \
+         check-fields-sample check-damage-sample check-generated check-files check-bad-input-sample \
+         check-repair-super check-tools check-image-sample check-map-sample check-repairs-sample \
+         check-writeback check-images check-fuzz-sample check-make check-crash-sample \
+         check-repair-cuts-sample check-super check-install check-symbols check-man check-floors
 ring   = $(q)B='$(B)' tests/tools/ring $@
 # How much of a ring that check-NAME runs whole, and .ci/run does: less of it in make check than under
 # sanitizers, which see no whole ring.
@@ -300,7 +303,7 @@ jobs   = $(if $(findstring j,$(filter-out --%,$(MAKEFLAGS))),,-j$(shell nproc))
 
 .PHONY: deps demo bench fuzz check check-rings check-sanitize check-crash check-repairs check-found \
         check-repair-cuts check-image check-map check-report report-deps check-mount check-faults \
-        check-fields check-fields-sanitize check-damage check-kernel kernel-deps \
+        check-bad-input check-fuzz check-fields check-fields-sanitize check-damage check-kernel kernel-deps \
         $(rings)
 deps:
 	@PKG_CONFIG='$(PKG_CONFIG)' tests/tools/deps check
@@ -401,8 +404,11 @@ check-crash-sample: programs $(crash_log)
 	$(ring) tests/tools/check-crash $(crash_log) --step 23 --rounds 2
 check-found: programs $(tools)
 	$(ring) tests/tools/check-found
+# Every command over every case, and all the inputs; some of them are enough for every day.
 check-bad-input: programs $(tools)
 	$(ring) tests/tools/check-bad-input
+check-bad-input-sample: programs $(tools)
+	$(ring) tests/tools/check-bad-input --step $(call sample,4,1)
 check-fields: programs $(field_sweep)
 	$(ring) tests/tools/check-fields $(field_sweep)
 check-fields-sanitize:
@@ -416,9 +422,11 @@ check-damage-sample: programs $(damage_suite)
 check-faults: programs $(tools) $(sweep) $(faults_so)
 	$(ring) tests/tools/check-faults $(sweep) $(faults_so)
 check-faults-sample: programs $(tools) $(sweep) $(faults_so)
-	$(ring) tests/tools/check-faults $(sweep) $(faults_so) --step $(call sample,150,29)
+	$(q)EVERY=$(call sample,3,1) B='$(B)' tests/tools/ring $@ tests/tools/check-faults $(sweep) $(faults_so) --step 29
 check-fuzz: $(replays)
 	$(ring) tests/tools/check-fuzz $(replays)
+check-fuzz-sample: $(replays)
+	$(q)RUNS='$(or $(RUNS),$(call sample,1000))' B='$(B)' tests/tools/ring $@ tests/tools/check-fuzz $(replays)
 check-mount: programs $(tools)
 	$(ring) tests/tools/check-mount
 check-mount-sample: programs $(tools)
