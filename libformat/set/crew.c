@@ -43,6 +43,7 @@ void worker_clear(struct worker *worker)
 	vec_free(&worker->ranges);
 	vec_free(&worker->words);
 	vec_free(&worker->doubts);
+	leaf_age_clear(&worker->age);
 }
 
 static void crew_fail(struct crew *crew, bcfmt_err err)

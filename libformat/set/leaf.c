@@ -20,6 +20,7 @@ void leaf_scratch_clear(struct leaf_scratch *scratch)
 	vec_free(&scratch->merged);
 	vec_free(&scratch->runs);
 	vec_free(&scratch->wanted);
+	vec_free(&scratch->orders);
 }
 
 /* Cuts a piece to (lo, hi]; false when nothing is left. */
@@ -108,6 +109,7 @@ static bcfmt_err add_replay(struct leaf_scratch *scratch, const struct bcfmt_geo
 			    const struct bcfmt_node_ref *ref, const struct bcfmt_replay_key *replay,
 			    size_t n_replay, uint64_t window_seq)
 {
+	uint32_t begin = (uint32_t)scratch->pieces.n;
 	bcfmt_err err = leaf_collect_wanted(scratch, geo, ref, replay, n_replay);
 
 	if (!err)
@@ -120,6 +122,7 @@ static bcfmt_err add_replay(struct leaf_scratch *scratch, const struct bcfmt_geo
 								  : BCFMT_FROM_REPLAY,
 				       &piece))
 			continue;
+		piece.order = begin + (uint32_t)i;
 		err = leaf_push_piece(&scratch->pieces, &piece);
 	}
 	return err;
@@ -256,23 +259,31 @@ static void heap_pop(struct vec *vec, const struct leaf_piece *pieces)
 	}
 }
 
-/* Appends [start, end) of a piece that holds data. */
+/* Appends [start, end) of a piece. */
 static bcfmt_err push_extent(struct leaf_scratch *scratch, const struct leaf_piece *piece,
 			     uint64_t start_sector, uint64_t end_sector, bool is_written_back)
 {
 	struct bcfmt_extent *extent = vec_push(&scratch->extents, sizeof(*extent));
+	uint64_t shift = start_sector - piece->start_sector;
 
 	if (!extent)
 		return BCFMT_E_NOMEM;
 	*extent = (struct bcfmt_extent){
 		.start_sector = start_sector,
 		.end_sector = end_sector,
-		.ptr = piece->ptr + ((start_sector - piece->start_sector) << 8),
+		.ptr = piece->has_data ? piece->ptr + (shift << 8) : 0,
 		.inode = piece->inode,
 		.is_dirty = piece->is_dirty,
 		.source = piece->source,
 		.is_written_back = is_written_back,
 	};
+	if (scratch->keeps_erased) {
+		uint32_t *order = vec_push(&scratch->orders, sizeof(*order));
+
+		if (!order)
+			return BCFMT_E_NOMEM;
+		*order = piece->order;
+	}
 	return BCFMT_OK;
 }
 
@@ -288,9 +299,9 @@ static bcfmt_err emit(struct leaf_scratch *scratch, const struct leaf_piece *pie
 	uint64_t at = start_sector;
 	bcfmt_err err = BCFMT_OK;
 
-	if (!piece->has_data)
+	if (!piece->has_data && !scratch->keeps_erased)
 		return BCFMT_OK;
-	if (!piece->is_dirty || piece->source == BCFMT_FROM_TREE || !scratch->clean.n)
+	if (!piece->has_data || !piece->is_dirty || piece->source == BCFMT_FROM_TREE || !scratch->clean.n)
 		return push_extent(scratch, piece, start_sector, end_sector, false);
 	while (!err && at < end_sector) {
 		size_t i = leaf_find_clean(scratch, piece, at);
@@ -372,7 +383,7 @@ bcfmt_err leaf_resolve(struct leaf_scratch *scratch, const struct bcfmt_geometry
 	bcfmt_err err;
 
 	scratch->pieces.n = 0;
-	scratch->extents.n = 0;
+	scratch->extents.n = scratch->orders.n = 0;
 	err = add_strays(scratch, geo, ref);
 	if (!err)
 		err = add_bsets(scratch, geo, ref, node);

@@ -156,16 +156,6 @@ static uint32_t whole_bsets(const struct bcfmt_node *node)
 	return n;
 }
 
-/* Every key of entries before this one was in a leaf on the disk before entry seq was begun. */
-static uint64_t flushed_before(const struct bcfmt_set *set, uint64_t seq)
-{
-	size_t index;
-
-	return bcfmt_journal_find(&set->journal, seq - 1, &index)
-		       ? 0
-		       : set->journal.entries[index].last_seq;
-}
-
 static int place_cmp(const void *a, const void *b)
 {
 	const struct bcfmt_extent *x = a, *y = b;
@@ -260,7 +250,7 @@ static bcfmt_err is_end_known(struct bcfmt_tree *tree, struct worker *worker,
 		*is_known = bcfmt_key_has_data(key) &&
 			    leaf_has_place(&worker->journal, bcfmt_key_inode(key),
 					   bcfmt_key_start_sector(key), key->ptr) &&
-			    flushed_before(tree->set, keys[i].seq) >= first_seq;
+			    set_flushed_before(tree->set, keys[i].seq) >= first_seq;
 	}
 	return BCFMT_OK;
 }

@@ -25,7 +25,8 @@ struct replay {
 	uint64_t n;
 	uint64_t first_seq;
 	bool is_of_new_set;
-	bool has_impossible; /* keys were left out that should have been taken */
+	bool has_impossible; /* keys were left out that should have been taken, or cannot be */
+	uint64_t gens_until; /* set_gens_written_until() */
 	bool is_garbled;     /* in an entry to replay it is not known where keys begin */
 	struct vec doubts;   /* struct bcfmt_span */
 	struct vec tails;    /* struct tail */
@@ -53,6 +54,18 @@ static int journal_order_cmp(const void *a, const void *b)
 	return x->word < y->word ? -1 : x->word > y->word;
 }
 
+/*
+ * The key of an entry before the window is of a later use of its bucket than the prio sets know,
+ * although they are newer than the entry. Which of the two is wrong does not show.
+ */
+static bool is_ahead(const struct bcfmt_set *set, const struct replay *replay,
+		     const struct bcfmt_key *key, uint64_t seq)
+{
+	return seq <= replay->gens_until && seq < set->window_seq && bcfmt_key_has_data(key) &&
+	       bcfmt_gen_after(bcfmt_ptr_gen(key->ptr),
+			       set->buckets[bcfmt_ptr_bucket(&set->geo, key->ptr)].disk_gen);
+}
+
 /* A key of an entry at this word of it. */
 static bcfmt_err add_key(struct bcfmt_set *set, struct replay *replay, const struct bcfmt_key *key,
 			 uint64_t seq, uint32_t word)
@@ -64,6 +77,7 @@ static bcfmt_err add_key(struct bcfmt_set *set, struct replay *replay, const str
 		replay->has_impossible |= bcfmt_key_sectors(key) != 0;
 		return BCFMT_OK;
 	}
+	replay->has_impossible |= is_ahead(set, replay, key, seq);
 	if (set_raise_gen_by_extent(set, key))
 		replay->gen_rose = true;
 	memset(&record, 0, sizeof(record));
@@ -224,6 +238,7 @@ static bcfmt_err add_entries(struct bcfmt_set *set, struct replay *replay, size_
 	bcfmt_err err = BCFMT_OK;
 
 	replay->first_seq = journal->entries[begin].seq;
+	replay->gens_until = set_gens_written_until(set);
 	replay->is_of_new_set = is_first_entry(set, &journal->entries[begin]);
 	for (size_t i = begin;
 	     !err && i < journal->n_entries && journal->entries[i].seq <= newest_seq; i++) {

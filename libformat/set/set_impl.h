@@ -89,6 +89,8 @@ struct leaf_scratch {
 	struct vec merged;  /* struct leaf_piece, to sort the pieces */
 	struct vec runs;    /* size_t, where sorted pieces begin */
 	struct vec wanted;  /* struct leaf_piece: ranges of dirty keys of the journal */
+	bool keeps_erased;  /* what keys without data have is listed, too: its ptr is 0 */
+	struct vec orders;  /* uint32_t, with that: order of the piece of each extent */
 };
 void leaf_scratch_clear(struct leaf_scratch *scratch);
 
@@ -137,6 +139,14 @@ void set_find_window(struct bcfmt_set *set);
 /* The ring holds every entry since the set was made, proved by the prio sets. Needs has_newest. */
 bool set_has_whole_life(const struct bcfmt_set *set);
 
+/*
+ * Every key of entries before this one was in a leaf on the disk before entry seq was begun; 0: not
+ * known. kernel: journal_write_unlocked(), bch_journal_next().
+ */
+uint64_t set_flushed_before(const struct bcfmt_set *set, uint64_t seq);
+/* The prio sets have the gens of all places that entries up to this one name; 0: not known. */
+uint64_t set_gens_written_until(const struct bcfmt_set *set);
+
 /* Keys of the journal by place. */
 struct replay;
 /*
@@ -158,7 +168,10 @@ bool replay_is_whole(const struct replay *replay);
 uint64_t replay_first_seq(const struct replay *replay);
 /* And it is one that a kernel begins a new set with. */
 bool replay_is_of_new_set(const struct replay *replay);
-/* Keys were left out because they cannot be: what they cover is not the last word. */
+/*
+ * Keys were left out because they cannot be, or have a gen that was never given: what they cover is
+ * not the last word.
+ */
 bool replay_has_impossible(const struct replay *replay);
 /* In an entry to replay it is not known where keys begin: what it names may be anything. */
 bool replay_is_garbled(const struct replay *replay);

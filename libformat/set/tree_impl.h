@@ -7,6 +7,7 @@
 
 #include <bcfmt/loss.h>
 
+#include "set/leaf_impl.h"
 #include "set/set_impl.h"
 
 struct bcfmt_tree {
@@ -27,6 +28,14 @@ struct bcfmt_tree {
 	uint64_t found_seq; /* leaves that were found hold the keys of older entries; 0: not proved */
 };
 
+/* What of a leaf is older than which entries: see leaf_age.c. */
+struct leaf_age {
+	struct vec places; /* struct leaf_piece by place; order: the last bset that has it */
+	struct vec fresh;  /* struct leaf_piece by place: new in a bset, which is its order */
+	struct vec oldest; /* uint64_t a bset: oldest entry with a key new behind it */
+};
+void leaf_age_clear(struct leaf_age *age);
+
 /* What one worker needs for node after node. */
 struct worker {
 	struct node_reader reader;
@@ -37,6 +46,7 @@ struct worker {
 	struct vec ranges;
 	struct vec words;  /* struct bcfmt_span: ranges of the keys in replay */
 	struct vec doubts; /* struct bcfmt_span */
+	struct leaf_age age;
 };
 void worker_clear(struct worker *worker);
 
@@ -67,8 +77,22 @@ bcfmt_err ref_read(struct bcfmt_set *set, struct worker *worker, const struct bc
 bcfmt_err ref_count(struct worker *worker, struct bcfmt_node_view *view);
 
 /*
+ * Fills worker->age for a leaf without a fault, its keys in order, with worker->replay as its slice
+ * of the journal. E_NOMEM.
+ */
+bcfmt_err leaf_age_learn(const struct bcfmt_set *set, struct worker *worker,
+			 const struct bcfmt_node_view *view);
+/*
+ * All keys of this bset and of those in front of it were there before an entry was begun; true only
+ * where that is proved. flushed_seq: set_flushed_before() that entry.
+ */
+bool leaf_age_is_before(const struct leaf_age *age, uint32_t bset, uint64_t flushed_seq);
+/* No bset behind this one has the sector at this place; UINT32_MAX: none has it. */
+uint32_t leaf_age_bset(const struct leaf_age *age, uint32_t inode, uint64_t sector, uint64_t ptr);
+
+/*
  * Looks for what entries before the replay window (the first n_old keys of worker->replay) put
- * into a leaf and its resolved content in worker->leaf lacks. The first walk only notes that there
+ * into a leaf, or dropped from it, and its resolved content in worker->leaf lacks. The first walk only notes that there
  * is something to look at (tree->has_suspect); later ones fill view->lost_sectors, lost_at.
  */
 bcfmt_err leaf_find_lost(struct bcfmt_tree *tree, struct worker *worker,

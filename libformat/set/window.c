@@ -77,6 +77,37 @@ void set_find_window(struct bcfmt_set *set)
 		set->window_seq = 1;
 }
 
+uint64_t set_flushed_before(const struct bcfmt_set *set, uint64_t seq)
+{
+	size_t index;
+
+	return bcfmt_journal_find(&set->journal, seq - 1, &index)
+		       ? 0
+		       : set->journal.entries[index].last_seq;
+}
+
+/*
+ * The gens of a prio set are taken after the set before it was named by an entry, and the places of
+ * that entry's keys were handed out before. (Only a gen that a bucket got at a start or by the
+ * freeing of a node, all of whose keys were dropped before the next start, can be lost between.)
+ * kernel: bch_prio_write(), journal_write_unlocked(), bch_initial_mark_key().
+ */
+uint64_t set_gens_written_until(const struct bcfmt_set *set)
+{
+	const struct bcfmt_journal_entry *entries = set->journal.entries;
+	size_t begin = replay_history_begin(set), i = set->newest_index;
+
+	if (!set->has_all_prios || set->histories.is_found)
+		return 0;
+	while (i > begin && entries[i - 1].prio_bucket == entries[set->newest_index].prio_bucket)
+		i--;
+	if (i == begin)
+		return 0;
+	for (i--; i > begin && entries[i - 1].prio_bucket == entries[i].prio_bucket;)
+		i--;
+	return i == begin ? 0 : entries[i].seq;
+}
+
 /*
  * A prio write is followed by an entry of its own that names the new sets, and their number rises
  * by one with each from 1 on, over restarts too. So when the entries from number 1 on name as many

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * field_sweep [--from I] [--step N] [--path TEXT] [--only I] [--seed N] [--jobs N]
- *             --volume NAME TRUTH... BASE_FOLDER WORK_FOLDER
+ *             [--excused TEXT] --volume NAME TRUTH... BASE_FOLDER WORK_FOLDER
  *
  * Copies the set in BASE_FOLDER to WORK_FOLDER and changes one field after the other, with and
  * without a right checksum; bcache-fsck -n checks each result and bcache-dump exports the volumes,
@@ -58,6 +58,7 @@ struct sweep {
 	uint32_t job;
 	uint64_t passed;
 	uint64_t failed;
+	const char *show_excuse; /* prints what is excused for a reason with this in it */
 	struct {
 		const char *text;
 		uint64_t n;
@@ -256,14 +257,18 @@ static void run_jobs(struct sweep *sweep, uint32_t n_jobs)
 
 /* ---- in the one that judges ---- */
 
-static void complain(struct sweep *sweep, size_t index, const char *what)
+static void print_change(const struct sweep *sweep, size_t index, const char *what)
 {
 	const struct change *change = &sweep->changes[index];
 
-	if (++sweep->failed > COMPLAINTS)
-		return;
 	printf("%s[%zu] %s: %s, checksum %s: %s\n", sweep->build.recipe->base, index, change->path,
 	       change->kind, change->is_mended ? "made right" : "left", what);
+}
+
+static void complain(struct sweep *sweep, size_t index, const char *what)
+{
+	if (++sweep->failed <= COMPLAINTS)
+		print_change(sweep, index, what);
 }
 
 /* A wrong export under exit code 0: is there an excuse? Each is counted. */
@@ -273,6 +278,8 @@ static bool is_excused(struct sweep *sweep, size_t index)
 
 	if (!excuse)
 		return false;
+	if (sweep->show_excuse && strstr(excuse, sweep->show_excuse))
+		print_change(sweep, index, excuse);
 	for (size_t i = 0; i < EXCUSES_MAX; i++) {
 		if (sweep->excuses[i].text && strcmp(sweep->excuses[i].text, excuse))
 			continue;
@@ -415,6 +422,8 @@ static bool read_options(struct sweep *sweep, int argc, char **argv, struct sett
 			settings->seed = strtoull(argv[at + 1], NULL, 10);
 		else if (!strcmp(argv[at], "--jobs"))
 			settings->jobs = (uint32_t)strtoul(argv[at + 1], NULL, 10);
+		else if (!strcmp(argv[at], "--excused"))
+			sweep->show_excuse = argv[at + 1];
 		else if (!strcmp(argv[at], "--volume") && at + 2 < argc &&
 			 sweep->n_volumes < VOLUMES_MAX)
 			load_truth(&sweep->volumes[sweep->n_volumes++], argv[at + 1], argv[at + 2]),
@@ -445,7 +454,8 @@ int main(int argc, char **argv)
 	if (!read_options(&sweep, argc, argv, &settings)) {
 		fprintf(stderr,
 			"usage: field_sweep [--from I] [--step N] [--path TEXT] [--only I] "
-			"[--seed N] [--jobs N] --volume NAME TRUTH... BASE_FOLDER WORK_FOLDER\n");
+			"[--seed N] [--jobs N] [--excused TEXT] --volume NAME TRUTH... "
+			"BASE_FOLDER WORK_FOLDER\n");
 		return 2;
 	}
 	snprintf(recipe.base, sizeof(recipe.base), "%s", strrchr(sweep.base_dir, '/') + 1);

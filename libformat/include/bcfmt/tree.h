@@ -77,8 +77,8 @@ struct bcfmt_node_view {
 	const struct bcfmt_span *doubts;
 	size_t n_doubts;
 	/*
-	 * Leaves: dirty sectors that entries older than those to replay put there, and that the leaf
-	 * does not know although their place was not used again: its last bset is lost. Then
+	 * Leaves: sectors that entries older than those to replay wrote or dropped, and of which the
+	 * leaf does not know, or has what is older still: bsets or keys of it are lost. Then
 	 * uses_history is set too.
 	 */
 	uint64_t lost_sectors;
