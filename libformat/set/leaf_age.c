@@ -70,6 +70,9 @@ static bcfmt_err list_bset(struct leaf_age *age, struct worker *worker,
 		bool is_behind = !bcfmt_pos_cmp(start, end) || !bcfmt_pos_cmp(start, end_of_some);
 		struct leaf_piece piece;
 
+		if (bcfmt_key_is_placeholder(&key) && bcfmt_key_sectors(&key))
+			*(bcfmt_key_is_dirty(&key) ? &age->has_dirty_placeholder
+						   : &age->has_placeholder) = true;
 		end = bcfmt_key_end(&key);
 		if (bcfmt_key_sectors(&key))
 			end_of_some = end;
@@ -145,6 +148,7 @@ bcfmt_err leaf_age_learn(const struct bcfmt_set *set, struct worker *worker,
 	bcfmt_err err = vec_reserve(&age->oldest, view->node->n_bsets, sizeof(uint64_t));
 
 	age->places.n = age->fresh.n = age->oldest.n = 0;
+	age->has_placeholder = age->has_dirty_placeholder = false;
 	for (uint32_t i = 0; !err && i < view->node->n_bsets; i++)
 		if (!view->node->bsets[i].fault)
 			err = list_bset(age, worker, &set->geo, view, i);

@@ -64,21 +64,28 @@ static bool is_same_bucket(const struct bcfmt_geometry *geo, uint64_t ptr, uint6
 	       bcfmt_ptr_gen(ptr) == bcfmt_ptr_gen(want);
 }
 
+static bool learn_age(struct search *s)
+{
+	if (!s->has_age && !s->err)
+		s->err = leaf_age_learn(s->set, s->worker, s->view);
+	s->has_age = true;
+	return !s->err;
+}
+
 /*
  * The bset and those in front of it are older than the entry of the word. So that one wrong number
  * proves nothing the two entries before it have to say so.
  */
 static bool is_bset_before(struct search *s, uint32_t bset, const struct word *word)
 {
-	uint64_t flushed_seq = min_u64(set_flushed_before(s->set, word->seq),
-				       set_flushed_before(s->set, word->seq - 1));
+	uint64_t flushed_seq;
 
-	if (s->view->node->n_bsets < 2 || word->seq < 2 || !flushed_seq || s->err)
+	if (s->view->node->n_bsets < 2 || word->seq < 3)
 		return false;
-	if (!s->has_age)
-		s->err = leaf_age_learn(s->set, s->worker, s->view);
-	s->has_age = true;
-	return !s->err && leaf_age_is_before(&s->worker->age, bset, flushed_seq);
+	flushed_seq = min_u64(set_flushed_before(s->set, word->seq),
+			      set_flushed_before(s->set, word->seq - 1));
+	return flushed_seq && learn_age(s) &&
+	       leaf_age_is_before(&s->worker->age, bset, flushed_seq);
 }
 
 static bool has_dirty(const struct bcfmt_set *set, uint64_t ptr)
@@ -96,14 +103,21 @@ static void add_lost(struct search *s, const struct word *word, uint64_t begin, 
 	s->is_proved |= word->is_live && has_dirty(s->set, word->extent->ptr);
 }
 
-/* The leaf has nothing where the word has data. */
+/*
+ * The leaf has nothing where the word has data. A placeholder is nothing, too, and newer; but none
+ * is dirty: such a one was a key with data. kernel: bch_btree_insert_check_key().
+ */
 static void look_at_hole(struct search *s, const struct word *word, uint64_t begin, uint64_t end)
 {
+	const struct leaf_age *age = &s->worker->age;
+
 	if (!word->is_live)
 		return;
 	add_lost(s, word, begin, end);
-	/* A placeholder is nothing, too, and newer. kernel: bch_btree_insert_check_key(). */
-	if (!s->is_proved && !s->view->placeholders && s->set->has_all_prios)
+	if (s->is_proved || !s->set->has_all_prios || (s->view->placeholders && !learn_age(s)))
+		return;
+	s->is_proved = s->view->placeholders && age->has_dirty_placeholder;
+	if (!s->is_proved && !(s->view->placeholders && age->has_placeholder))
 		s->is_proved = is_bset_before(s, 0, word);
 }
 

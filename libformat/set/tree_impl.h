@@ -33,6 +33,8 @@ struct leaf_age {
 	struct vec places; /* struct leaf_piece by place; order: the last bset that has it */
 	struct vec fresh;  /* struct leaf_piece by place: new in a bset, which is its order */
 	struct vec oldest; /* uint64_t a bset: oldest entry with a key new behind it */
+	bool has_placeholder;
+	bool has_dirty_placeholder;
 };
 void leaf_age_clear(struct leaf_age *age);
 

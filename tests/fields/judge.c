@@ -19,9 +19,9 @@
 #define EXCUSE_CLEANED "a leaf's key is clean now: writeback leaves it like that"
 #define EXCUSE_MOVED "a leaf's key points to another bucket now: moving gc leaves it like that"
 #define EXCUSE_FORGOTTEN "another key in a leaf, and no entry that is left in the ring knows it"
-#define EXCUSE_GIVEN_UP                                                                        \
-	"a leaf's key is gone that the ring knows, and with it all dirty data of its bucket: " \
-	"cleaned, given up, and the new gen is not on the disk yet"
+#define EXCUSE_GIVEN_UP                                                                          \
+	"a key of a leaf's first bset is gone that the ring knows, and with it all dirty data of its " \
+	"bucket: cleaned, given up, the leaf rewritten, and the new gen is not on the disk yet"
 #define EXCUSE_RESIZED \
 	"another size of a flash-only volume: it can be resized, and nothing else has the size"
 #define EXCUSE_SEQ \
@@ -249,11 +249,24 @@ static bool are_alone(struct excuser *e, uint32_t begin, uint32_t end)
 	return are_alone;
 }
 
-/* What was there is not there any more, and nothing that could be read is in its place. */
+/*
+ * What was there is not there any more, and nothing that could be read is in its place. No
+ * placeholder is dirty.
+ */
 static bool is_gone(const struct excuser *e)
 {
 	return !bcfmt_key_sectors(&e->after) ||
-	       (e->before.low == e->after.low && !bcfmt_ptr_is_available(e->after.ptr));
+	       (e->before.low == e->after.low && !bcfmt_ptr_is_available(e->after.ptr) &&
+		!bcfmt_key_is_dirty(&e->after));
+}
+
+/*
+ * Only a rewrite drops a key, and puts what is left into one bset, the first. What is behind it
+ * came later.
+ */
+static bool is_first_bset(const struct excuser *e)
+{
+	return e->change->thing->number == 0;
 }
 
 static const char *excuse_jset(struct excuser *e)
@@ -290,7 +303,8 @@ static const char *excuse_bset(struct excuser *e)
 	/* The field keys: the last ones are gone. */
 	if (e->change->at_bytes == e->change->thing->at_bytes + 28 &&
 	    load_le32(e->change->after) < load_le32(e->change->before))
-		return are_alone(e, load_le32(e->change->after), load_le32(e->change->before))
+		return is_first_bset(e) && are_alone(e, load_le32(e->change->after),
+						     load_le32(e->change->before))
 			       ? EXCUSE_GIVEN_UP
 			       : NULL;
 	if (!load_key(e))
@@ -308,7 +322,7 @@ static const char *excuse_bset(struct excuser *e)
 	if (!is_in_ring(e))
 		return EXCUSE_FORGOTTEN;
 	word = (uint32_t)(e->key_bytes - e->change->thing->at_bytes - 32) / 8;
-	if (is_gone(e) && are_alone(e, word, word + bcfmt_key_words(&e->before)))
+	if (is_gone(e) && is_first_bset(e) && are_alone(e, word, word + bcfmt_key_words(&e->before)))
 		return EXCUSE_GIVEN_UP;
 	return NULL;
 }
