@@ -17,25 +17,16 @@
 #include <stdlib.h>
 
 #include "codec/key_iter.h"
+#include "set/leaf_impl.h"
 #include "set/tree_impl.h"
 
 /* By place, then by bset. */
 static int age_cmp(const void *a, const void *b)
 {
 	const struct leaf_piece *x = a, *y = b;
+	int order = leaf_mapping_cmp(x, y);
 
-	if (x->inode != y->inode)
-		return x->inode < y->inode ? -1 : 1;
-	if (leaf_mapping(x) != leaf_mapping(y))
-		return leaf_mapping(x) < leaf_mapping(y) ? -1 : 1;
-	if (x->start_sector != y->start_sector)
-		return x->start_sector < y->start_sector ? -1 : 1;
-	return x->order < y->order ? -1 : x->order > y->order;
-}
-
-static bool is_same_mapping(const struct leaf_piece *a, const struct leaf_piece *b)
-{
-	return a->inode == b->inode && leaf_mapping(a) == leaf_mapping(b);
+	return order ? order : (x->order > y->order) - (x->order < y->order);
 }
 
 /* The first of the sorted pieces that is not before this one. */
@@ -98,7 +89,7 @@ static void join_places(struct vec *places)
 	for (size_t i = 0; i < places->n; i++) {
 		struct leaf_piece *last = n ? &piece[n - 1] : NULL;
 
-		if (!last || !is_same_mapping(last, &piece[i]) ||
+		if (!last || !leaf_is_same_mapping(last, &piece[i]) ||
 		    last->end_sector < piece[i].start_sector) {
 			piece[n++] = piece[i];
 			continue;
@@ -131,7 +122,7 @@ static void find_oldest(struct leaf_age *age, struct worker *worker,
 			continue;
 		want.order = 0;
 		at = lower_bound(&age->fresh, &want);
-		if (at < age->fresh.n && is_same_mapping(&fresh[at], &want) &&
+		if (at < age->fresh.n && leaf_is_same_mapping(&fresh[at], &want) &&
 		    fresh[at].start_sector < want.end_sector &&
 		    keys[i].seq < oldest[fresh[at].order - 1])
 			oldest[fresh[at].order - 1] = keys[i].seq;
@@ -178,8 +169,9 @@ uint32_t leaf_age_bset(const struct leaf_age *age, uint32_t inode, uint64_t sect
 	const struct leaf_piece *piece =
 		at ? VEC_AT(&age->places, struct leaf_piece, at - 1) : NULL;
 
-	return piece && is_same_mapping(piece, &want) && piece->end_sector > sector ? piece->order
-										    : UINT32_MAX;
+	return piece && leaf_is_same_mapping(piece, &want) && piece->end_sector > sector
+		       ? piece->order
+		       : UINT32_MAX;
 }
 
 void leaf_age_clear(struct leaf_age *age)

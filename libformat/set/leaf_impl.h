@@ -19,6 +19,12 @@ static inline uint64_t leaf_mapping(const struct leaf_piece *piece)
 {
 	return piece->ptr - (piece->start_sector << 8);
 }
+static inline bool leaf_is_same_mapping(const struct leaf_piece *a, const struct leaf_piece *b)
+{
+	return a->inode == b->inode && leaf_mapping(a) == leaf_mapping(b);
+}
+/* By mapping, then by start; for qsort(). */
+int leaf_mapping_cmp(const void *a, const void *b);
 /* The ranges that dirty keys of the journal have in the leaf, none of them twice, in order. */
 bcfmt_err leaf_collect_wanted(struct leaf_scratch *scratch, const struct bcfmt_geometry *geo,
 			      const struct bcfmt_node_ref *ref,

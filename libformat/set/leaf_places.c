@@ -7,7 +7,7 @@
 
 #include "set/leaf_impl.h"
 
-static int mapping_cmp(const void *a, const void *b)
+int leaf_mapping_cmp(const void *a, const void *b)
 {
 	const struct leaf_piece *x = a, *y = b;
 
@@ -26,15 +26,9 @@ static bool is_of_journal(const struct leaf_piece *piece)
 /* Pieces of one place by their start, what the journal has first. */
 static int mapping_start_cmp(const void *a, const void *b)
 {
-	const struct leaf_piece *x = a, *y = b;
+	int order = leaf_mapping_cmp(a, b);
 
-	if (x->inode != y->inode)
-		return x->inode < y->inode ? -1 : 1;
-	if (leaf_mapping(x) != leaf_mapping(y))
-		return leaf_mapping(x) < leaf_mapping(y) ? -1 : 1;
-	if (x->start_sector != y->start_sector)
-		return x->start_sector < y->start_sector ? -1 : 1;
-	return is_of_journal(y) - is_of_journal(x);
+	return order ? order : is_of_journal(b) - is_of_journal(a);
 }
 
 /* Joins sorted pieces of one mapping that overlap or touch: a sector is then in one piece only. */
@@ -46,8 +40,7 @@ static void join_clean(struct vec *clean)
 	for (size_t i = 0; i < clean->n; i++) {
 		struct leaf_piece *last = n ? &piece[n - 1] : NULL;
 
-		if (!last || last->inode != piece[i].inode ||
-		    leaf_mapping(last) != leaf_mapping(&piece[i]) ||
+		if (!last || !leaf_is_same_mapping(last, &piece[i]) ||
 		    last->end_sector < piece[i].start_sector)
 			piece[n++] = piece[i];
 		else if (last->end_sector < piece[i].end_sector)
@@ -125,7 +118,7 @@ bcfmt_err leaf_collect_clean(struct leaf_scratch *scratch)
 		    leaf_push_piece(&scratch->clean, &piece[i]))
 			return BCFMT_E_NOMEM;
 	if (scratch->clean.n > 1)
-		qsort(scratch->clean.items, scratch->clean.n, sizeof(*piece), mapping_cmp);
+		qsort(scratch->clean.items, scratch->clean.n, sizeof(*piece), leaf_mapping_cmp);
 	join_clean(&scratch->clean);
 	return BCFMT_OK;
 }
@@ -144,7 +137,7 @@ size_t leaf_find_clean(const struct leaf_scratch *scratch, const struct leaf_pie
 		const struct leaf_piece *clean = VEC_AT(&scratch->clean, struct leaf_piece, mid);
 
 		if (clean->inode != want.inode || leaf_mapping(clean) != leaf_mapping(&want)
-			    ? mapping_cmp(clean, &want) < 0
+			    ? leaf_mapping_cmp(clean, &want) < 0
 			    : clean->end_sector <= sector)
 			low = mid + 1;
 		else
@@ -189,8 +182,7 @@ bool leaf_is_in_journal(struct leaf_scratch *scratch)
 	for (size_t i = 0; i < scratch->pieces.n; i++) {
 		if (!pieces[i].has_data || !pieces[i].is_dirty)
 			continue;
-		if (!last || last->inode != pieces[i].inode ||
-		    leaf_mapping(last) != leaf_mapping(&pieces[i])) {
+		if (!last || !leaf_is_same_mapping(last, &pieces[i])) {
 			if (coverage.wanted_end > coverage.journaled_end)
 				return false;
 			coverage = (struct coverage){ 0, 0 };
@@ -206,7 +198,7 @@ void leaf_sort_places(struct leaf_scratch *scratch)
 {
 	if (scratch->pieces.n > 1)
 		qsort(scratch->pieces.items, scratch->pieces.n, sizeof(struct leaf_piece),
-		      mapping_cmp);
+		      leaf_mapping_cmp);
 }
 
 bool leaf_has_place(const struct leaf_scratch *scratch, uint32_t inode, uint64_t sector,
@@ -220,7 +212,7 @@ bool leaf_has_place(const struct leaf_scratch *scratch, uint32_t inode, uint64_t
 	while (low < high) {
 		size_t mid = low + (high - low) / 2;
 
-		if (mapping_cmp(&piece[mid], &want) <= 0)
+		if (leaf_mapping_cmp(&piece[mid], &want) <= 0)
 			low = mid + 1;
 		else
 			high = mid;

@@ -13,22 +13,13 @@
 #include "fuzz/fuzz.h"
 #include "fuzz/memory_dev.h"
 
-#define SPILL_BYTES 1u /* the library takes the least that it can do with */
-
-/* One with a thread and much memory, one with several and as little as there can be. */
 static struct bcfmt_ctx *ctxs[2];
 
 int LLVMFuzzerInitialize(int *argc, char ***argv)
 {
-	struct bcfmt_ctx_params params = { .threads = 1 };
-
 	(void)argc;
 	(void)argv;
-	assert(bcfmt_ctx_new(&params, &ctxs[0]) == BCFMT_OK);
-	params.threads = 3;
-	params.max_bytes = SPILL_BYTES;
-	params.tmp_dir = "/tmp";
-	assert(bcfmt_ctx_new(&params, &ctxs[1]) == BCFMT_OK);
+	memory_contexts(ctxs);
 	return 0;
 }
 

@@ -25,16 +25,10 @@ static struct bcfmt_dev *empty; /* what undo files are written over */
 
 int LLVMFuzzerInitialize(int *argc, char ***argv)
 {
-	struct bcfmt_ctx_params params = { .threads = 1 };
-
 	(void)argc;
 	(void)argv;
-	assert(bcfmt_ctx_new(&params, &ctxs[0]) == BCFMT_OK);
+	memory_contexts(ctxs);
 	assert(bcfmt_dev_mem(ctxs[0], "undo", NULL, UNDO_BYTES, &empty) == BCFMT_OK);
-	params.threads = 3;
-	params.max_bytes = 1; /* the library takes the least that it can do with */
-	params.tmp_dir = "/tmp";
-	assert(bcfmt_ctx_new(&params, &ctxs[1]) == BCFMT_OK);
 	return 0;
 }
 

@@ -10,6 +10,17 @@
 #include "base/checked.h"
 #include "fuzz/faults.h"
 
+void memory_contexts(struct bcfmt_ctx *ctxs[2])
+{
+	struct bcfmt_ctx_params params = { .threads = 1 };
+
+	assert(bcfmt_ctx_new(&params, &ctxs[0]) == BCFMT_OK);
+	params.threads = 3;
+	params.max_bytes = 1; /* the library takes the least that it can do with */
+	params.tmp_dir = "/tmp";
+	assert(bcfmt_ctx_new(&params, &ctxs[1]) == BCFMT_OK);
+}
+
 bool memory_open(struct memory *memory, const uint8_t *input, size_t input_bytes)
 {
 	memset(memory, 0, sizeof(*memory));

@@ -17,6 +17,8 @@ struct memory {
 	uint32_t n_devices;
 };
 
+/* One with a thread and much memory, one with several and as little as there can be. */
+void memory_contexts(struct bcfmt_ctx *ctxs[2]);
 /* False when the input has no head. Ends with memory_close(). */
 bool memory_open(struct memory *memory, const uint8_t *input, size_t input_bytes);
 void memory_close(struct memory *memory);
