@@ -202,9 +202,20 @@ static bool has_served(const struct options *options, const struct result *whole
 	       is_clean(options, result->err, &n);
 }
 
+/* A sanitizer takes memory for each thread that begins, and ends the program without (ENOMEM). */
+static bool has_no_memory_for_sanitizer(const struct result *result)
+{
+	return result->faults.n_done && result->faults.call == FAULTS_ALLOC &&
+	       result->faults.action != FAULTS_SIGNAL &&
+	       strstr(result->err, "Sanitizer: CHECK failed: ") &&
+	       strstr(result->err, "pthread_getattr_np") && strstr(result->err, "(0xc, 0x0)");
+}
+
 const char *sweep_judge(const struct options *options, const struct result *whole,
 			const struct result *result, const char *old_output, char buf[256])
 {
+	if (has_no_memory_for_sanitizer(result))
+		return NULL;
 	if (strstr(result->err, "Sanitizer") || strstr(result->err, "runtime error"))
 		return "a sanitizer reported";
 	if (result->code < 0) {
