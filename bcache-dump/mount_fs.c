@@ -463,7 +463,11 @@ static int loop(struct mount_fs *fs)
 	}
 	if (fs->d->opt.threads)
 		fuse_loop_cfg_set_max_threads(config, fs->d->opt.threads);
+	errno = 0;
 	result = fuse_session_loop_mt(fs->session, config);
+	/* libfuse has said what it was for. */
+	if (result == -ENOMEM || (result < 0 && errno == ENOMEM))
+		cli_error(NULL, "out of memory");
 	fuse_loop_cfg_destroy(config);
 	return result;
 }
