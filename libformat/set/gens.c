@@ -123,14 +123,22 @@ void set_mark_use(struct bcfmt_set *set, uint64_t bucket, unsigned int use)
 		__atomic_fetch_or(at, (uint8_t)use, __ATOMIC_RELAXED);
 }
 
+static void mark_live(struct bcfmt_set *set, const struct bcfmt_extent *extent)
+{
+	uint64_t bucket = bcfmt_ptr_bucket(&set->geo, extent->ptr);
+
+	if (!(__atomic_load_n(&set->buckets[bucket].use, __ATOMIC_RELAXED) & BCFMT_USE_METADATA))
+		set_mark_use(set, bucket, extent->is_dirty ? BCFMT_USE_DIRTY : BCFMT_USE_CLEAN);
+}
+
 /*
  * That a bucket holds live dirty data is noted by the first walk only: nothing can make a kernel
  * give up such a bucket, which leaf_find_lost() rests on.
  */
-void set_judge(struct bcfmt_set *set, bool has_final_gens, struct bcfmt_extent *extent)
+static void judge(struct bcfmt_set *set, bool has_final_gens, bool marks_live,
+		  struct bcfmt_extent *extent)
 {
 	uint64_t bucket = bcfmt_ptr_bucket(&set->geo, extent->ptr);
-	unsigned int use = extent->is_dirty ? BCFMT_USE_DIRTY : BCFMT_USE_CLEAN;
 
 	extent->stale = 0;
 	if (bucket >= set->geo.nbuckets)
@@ -139,14 +147,19 @@ void set_judge(struct bcfmt_set *set, bool has_final_gens, struct bcfmt_extent *
 	extent->stale = (uint8_t)bcfmt_set_stale(set, extent->ptr);
 	if (extent->stale)
 		return;
-	if (!(__atomic_load_n(&set->buckets[bucket].use, __ATOMIC_RELAXED) & BCFMT_USE_METADATA))
-		set_mark_use(set, bucket, use);
+	if (marks_live)
+		mark_live(set, extent);
 	if (!has_final_gens && extent->is_dirty && !extent->is_written_back &&
 	    extent->source != BCFMT_FROM_HISTORY)
 		set_mark_bucket(set, bucket, BUCKET_HAS_DIRTY);
 }
 
-void set_judge_all(struct bcfmt_set *set, bool has_final_gens, struct vec *extents)
+void set_judge(struct bcfmt_set *set, bool has_final_gens, struct bcfmt_extent *extent)
+{
+	judge(set, has_final_gens, true, extent);
+}
+
+void set_judge_all(struct bcfmt_set *set, bool has_final_gens, bool marks_live, struct vec *extents)
 {
 	struct standing standing = standing_init(has_final_gens);
 	struct bcfmt_extent *extent = extents->items;
@@ -154,11 +167,20 @@ void set_judge_all(struct bcfmt_set *set, bool has_final_gens, struct vec *exten
 	for (size_t i = 0; i < extents->n; i++) {
 		uint64_t bucket = bcfmt_ptr_bucket(&set->geo, extent[i].ptr);
 
-		if (bucket < set->geo.nbuckets &&
-		    stands_well(&standing, &set->buckets[bucket], extent[i].ptr,
-				extent[i].is_dirty))
+		if (bucket < set->geo.nbuckets && stands_well(&standing, &set->buckets[bucket],
+							      extent[i].ptr, extent[i].is_dirty))
 			extent[i].stale = 0;
 		else
-			set_judge(set, has_final_gens, &extent[i]);
+			judge(set, has_final_gens, marks_live, &extent[i]);
 	}
+}
+
+void set_mark_live(struct bcfmt_set *set, const struct vec *extents)
+{
+	const struct bcfmt_extent *extent = extents->items;
+
+	for (size_t i = 0; i < extents->n; i++)
+		if (!extent[i].stale &&
+		    bcfmt_ptr_bucket(&set->geo, extent[i].ptr) < set->geo.nbuckets)
+			mark_live(set, &extent[i]);
 }

@@ -41,8 +41,13 @@ void set_mark_bucket(struct bcfmt_set *set, uint64_t bucket, unsigned int flags)
  * are final BUCKET_HAS_DIRTY. Thread-safe.
  */
 void set_judge(struct bcfmt_set *set, bool has_final_gens, struct bcfmt_extent *extent);
-/* All of a leaf: struct bcfmt_extent. */
-void set_judge_all(struct bcfmt_set *set, bool has_final_gens, struct vec *extents);
+/*
+ * All of a leaf: struct bcfmt_extent. Without marks_live no bucket is told USE_LIVE: that is for
+ * set_mark_live(), when these are known to be what the leaf holds.
+ */
+void set_judge_all(struct bcfmt_set *set, bool has_final_gens, bool marks_live,
+		   struct vec *extents);
+void set_mark_live(struct bcfmt_set *set, const struct vec *extents);
 /* Adds use bits; thread-safe. */
 void set_mark_use(struct bcfmt_set *set, uint64_t bucket, unsigned int use);
 

@@ -41,9 +41,9 @@ bcfmt_err bcfmt_tree_open(struct bcfmt_set *set, const struct bcfmt_tree_visitor
 	tree->set = set;
 	/* A set may be walked more than once: nodes and what they lead to are marked anew. */
 	for (uint64_t i = 0; i < set->geo.nbuckets; i++) {
-		set->buckets[i].gen_flags &= (uint8_t)~(BUCKET_HAS_DIRTY | BUCKET_MAYBE_TWICE |
-						    BUCKET_LOOK_AGAIN);
-		set->buckets[i].use &= (uint8_t)~(BCFMT_USE_NODE | USE_LIVE);
+		set->buckets[i].gen_flags &=
+			(uint8_t) ~(BUCKET_HAS_DIRTY | BUCKET_MAYBE_TWICE | BUCKET_LOOK_AGAIN);
+		set->buckets[i].use &= (uint8_t) ~(BCFMT_USE_NODE | USE_LIVE);
 		set->buckets[i].sectors = 0;
 	}
 	err = bcfmt_set_search(set);
@@ -171,7 +171,7 @@ static bool needs_history(const struct bcfmt_node_view *view)
  * the replay window, which come last in it.
  */
 static bcfmt_err resolve(struct bcfmt_tree *tree, struct worker *worker,
-			 struct bcfmt_node_view *view, size_t n_old)
+			 struct bcfmt_node_view *view, size_t n_old, bool marks_live)
 {
 	const struct bcfmt_replay_key *keys = worker->replay.items;
 	size_t skip = view->uses_history ? found_skip(tree, view->ref, keys, n_old) : n_old;
@@ -185,7 +185,7 @@ static bcfmt_err resolve(struct bcfmt_tree *tree, struct worker *worker,
 		return err;
 	if (view->ref->is_found)
 		found_tell_source(&worker->leaf.extents);
-	set_judge_all(tree->set, tree->has_final_gens, &worker->leaf.extents);
+	set_judge_all(tree->set, tree->has_final_gens, marks_live, &worker->leaf.extents);
 	if (!tree->set->has_all_prios)
 		set_drop_unproved_clean(tree->set, &worker->leaf.extents);
 	return BCFMT_OK;
@@ -238,21 +238,25 @@ static bcfmt_err settle_leaf(struct bcfmt_tree *tree, struct worker *worker,
 {
 	/* Of leaves that were found only what is newer was laid on. */
 	bool is_whole_life = tree->is_whole_life && !view->ref->is_proved;
+	bool is_first_try;
 	bcfmt_err err;
 
 	view->uses_history = needs_history(view);
 	view->is_as_written = view->is_plain && worker->replay.n == n_old;
-	if (view->is_as_written)
+	/* A walk that only finds a suspect is followed by another one, which marks anew. */
+	is_first_try =
+		!view->uses_history && tree->has_final_gens && tree->set->has_all_prios && n_old;
+	if (view->is_as_written && !is_first_try)
 		err = leaf_plain_extents(tree->set, &worker->looks, tree->has_final_gens,
 					 view->node, &worker->leaf.extents);
 	else
-		err = resolve(tree, worker, view, n_old);
+		err = resolve(tree, worker, view, n_old, !is_first_try);
 	if (!err && !view->uses_history && n_old) {
 		err = leaf_find_lost(tree, worker, view);
 		view->uses_history = view->lost_sectors > 0;
 		if (!err && view->uses_history) {
 			view->is_as_written = false;
-			err = resolve(tree, worker, view, n_old);
+			err = resolve(tree, worker, view, n_old, true);
 		}
 	}
 	if (!err && !view->uses_history && leaf_lacks_keys(worker)) {
@@ -260,8 +264,10 @@ static bcfmt_err settle_leaf(struct bcfmt_tree *tree, struct worker *worker,
 			__atomic_store_n(&tree->has_suspect, 1, __ATOMIC_RELAXED);
 		view->lacks_keys = view->uses_history = tree->has_final_gens;
 		if (view->lacks_keys)
-			err = resolve(tree, worker, view, n_old);
+			err = resolve(tree, worker, view, n_old, true);
 	}
+	if (!err && !view->uses_history && is_first_try)
+		set_mark_live(tree->set, &worker->leaf.extents);
 	if (!err && view->uses_history)
 		view->has_all_history = is_whole_life || (!tree->set->histories.is_found &&
 							  replay_is_whole(journal_of(tree)) &&
@@ -427,7 +433,8 @@ size_t tree_first_leaf(const struct bcfmt_tree *tree, struct bcfmt_pos lo)
 bcfmt_err bcfmt_tree_range(struct bcfmt_tree *tree, struct bcfmt_pos lo, struct bcfmt_pos hi,
 			   const struct bcfmt_tree_visitor *visitor)
 {
-	size_t first = tree_first_leaf(tree, lo), ahead = first, depth = nodes_ahead(&tree->set->geo);
+	size_t first = tree_first_leaf(tree, lo), ahead = first,
+	       depth = nodes_ahead(&tree->set->geo);
 	struct worker worker;
 	bool gen_rose = false;
 	bcfmt_err err = BCFMT_OK;
