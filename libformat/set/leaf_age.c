@@ -80,28 +80,6 @@ static bcfmt_err list_bset(struct leaf_age *age, struct worker *worker,
 	return err;
 }
 
-/* Joins what of one mapping overlaps or touches: the joint piece has the last of their bsets. */
-static void join_places(struct vec *places)
-{
-	struct leaf_piece *piece = places->items;
-	size_t n = 0;
-
-	for (size_t i = 0; i < places->n; i++) {
-		struct leaf_piece *last = n ? &piece[n - 1] : NULL;
-
-		if (!last || !leaf_is_same_mapping(last, &piece[i]) ||
-		    last->end_sector < piece[i].start_sector) {
-			piece[n++] = piece[i];
-			continue;
-		}
-		if (last->end_sector < piece[i].end_sector)
-			last->end_sector = piece[i].end_sector;
-		if (last->order < piece[i].order)
-			last->order = piece[i].order;
-	}
-	places->n = n;
-}
-
 /* For each bset the oldest entry of which a key is new in a bset behind it. */
 static void find_oldest(struct leaf_age *age, struct worker *worker,
 			const struct bcfmt_geometry *geo, const struct bcfmt_node_ref *ref)
@@ -149,7 +127,7 @@ bcfmt_err leaf_age_learn(const struct bcfmt_set *set, struct worker *worker,
 		qsort(age->places.items, age->places.n, sizeof(struct leaf_piece), age_cmp);
 	if (age->fresh.n > 1)
 		qsort(age->fresh.items, age->fresh.n, sizeof(struct leaf_piece), age_cmp);
-	join_places(&age->places);
+	leaf_join_mappings(&age->places);
 	age->oldest.n = view->node->n_bsets;
 	find_oldest(age, worker, &set->geo, view->ref);
 	return BCFMT_OK;

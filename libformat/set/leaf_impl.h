@@ -25,6 +25,11 @@ static inline bool leaf_is_same_mapping(const struct leaf_piece *a, const struct
 }
 /* By mapping, then by start; for qsort(). */
 int leaf_mapping_cmp(const void *a, const void *b);
+/*
+ * Joins sorted pieces of one mapping that overlap or touch, so that a sector is in one of them only;
+ * a joint piece has the highest of their orders.
+ */
+void leaf_join_mappings(struct vec *pieces);
 /* The ranges that dirty keys of the journal have in the leaf, none of them twice, in order. */
 bcfmt_err leaf_collect_wanted(struct leaf_scratch *scratch, const struct bcfmt_geometry *geo,
 			      const struct bcfmt_node_ref *ref,

@@ -31,22 +31,25 @@ static int mapping_start_cmp(const void *a, const void *b)
 	return order ? order : is_of_journal(b) - is_of_journal(a);
 }
 
-/* Joins sorted pieces of one mapping that overlap or touch: a sector is then in one piece only. */
-static void join_clean(struct vec *clean)
+void leaf_join_mappings(struct vec *pieces)
 {
-	struct leaf_piece *piece = clean->items;
+	struct leaf_piece *piece = pieces->items;
 	size_t n = 0;
 
-	for (size_t i = 0; i < clean->n; i++) {
+	for (size_t i = 0; i < pieces->n; i++) {
 		struct leaf_piece *last = n ? &piece[n - 1] : NULL;
 
 		if (!last || !leaf_is_same_mapping(last, &piece[i]) ||
-		    last->end_sector < piece[i].start_sector)
+		    last->end_sector < piece[i].start_sector) {
 			piece[n++] = piece[i];
-		else if (last->end_sector < piece[i].end_sector)
+			continue;
+		}
+		if (last->end_sector < piece[i].end_sector)
 			last->end_sector = piece[i].end_sector;
+		if (last->order < piece[i].order)
+			last->order = piece[i].order;
 	}
-	clean->n = n;
+	pieces->n = n;
 }
 
 static int range_cmp(const void *a, const void *b)
@@ -119,7 +122,7 @@ bcfmt_err leaf_collect_clean(struct leaf_scratch *scratch)
 			return BCFMT_E_NOMEM;
 	if (scratch->clean.n > 1)
 		qsort(scratch->clean.items, scratch->clean.n, sizeof(*piece), leaf_mapping_cmp);
-	join_clean(&scratch->clean);
+	leaf_join_mappings(&scratch->clean);
 	return BCFMT_OK;
 }
 
