@@ -232,7 +232,7 @@ define program
 $(B)/$(1)/$(1): $(call obj,$($(1)_src)) $(B)/libcli.a $(B)/libbcfmt.a $(B)/sources
 	$$(call say,LD)$$(link) -o $$@ $$(filter %.o %.a,$$^) $$(libs)
 endef
-$(call obj,$(addprefix bcache-dump/,mount_fs.c mount_read.c files_ext.c)): private own_cpp += $(dump_c)
+$(call obj,$(addprefix bcache-dump/,mount_fs.c mount_read.c files_ext.c files_ext_io.c)): private own_cpp += $(dump_c)
 $(B)/bcache-dump/bcache-dump: private libs += $(dump_l)
 $(foreach p,$(programs),$(eval $(call program,$(p))))
 

@@ -6,105 +6,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <ext2fs/ext2fs.h>
-
-#include "files.h"
+#include "files_ext.h"
 
 #define SUPER_OFFSET 1024u
 #define MAGIC_OFFSET 56u
 #define ERRORS_MAX 64u
-
-/* An I/O manager of the library has no argument but a name, and one volume is looked at. */
-static struct files *reading;
-
-/* ---- reading through the library's I/O manager ---- */
-
-static struct struct_io_manager manager;
-
-static errcode_t volume_channel_open(const char *name, int flags, io_channel *out)
-{
-	io_channel channel = calloc(1, sizeof(*channel));
-
-	(void)flags;
-	if (!channel)
-		return EXT2_ET_NO_MEMORY;
-	channel->name = strdup(name);
-	if (!channel->name) {
-		free(channel);
-		return EXT2_ET_NO_MEMORY;
-	}
-	channel->magic = EXT2_ET_MAGIC_IO_CHANNEL;
-	channel->manager = &manager;
-	channel->block_size = (int)SUPER_OFFSET;
-	channel->refcount = 1;
-	*out = channel;
-	return 0;
-}
-
-static errcode_t volume_channel_close(io_channel channel)
-{
-	if (--channel->refcount > 0)
-		return 0;
-	free(channel->name);
-	free(channel);
-	return 0;
-}
-
-static errcode_t set_block_bytes(io_channel channel, int bytes)
-{
-	channel->block_size = bytes;
-	return 0;
-}
-
-/* count: blocks, or below zero bytes. */
-static errcode_t read_blocks(io_channel channel, unsigned long long block, int count, void *buf)
-{
-	uint64_t block_bytes = (uint64_t)channel->block_size;
-	uint64_t len = count < 0 ? (uint64_t) - (int64_t)count : (uint64_t)count * block_bytes;
-
-	if (block > reading->bytes / block_bytes)
-		return EXT2_ET_SHORT_READ;
-	return files_read(reading, block * block_bytes, buf, (size_t)len) ? 0 : EXT2_ET_SHORT_READ;
-}
-
-static errcode_t read_blocks_32(io_channel channel, unsigned long block, int count, void *buf)
-{
-	return read_blocks(channel, block, count, buf);
-}
-
-static errcode_t refuse_write_64(io_channel channel, unsigned long long block, int count,
-				 const void *buf)
-{
-	(void)channel;
-	(void)block;
-	(void)count;
-	(void)buf;
-	return EXT2_ET_RO_FILSYS;
-}
-
-static errcode_t refuse_write(io_channel channel, unsigned long block, int count, const void *buf)
-{
-	return refuse_write_64(channel, block, count, buf);
-}
-
-static errcode_t nothing_to_flush(io_channel channel)
-{
-	(void)channel;
-	return 0;
-}
-
-static struct struct_io_manager manager = {
-	.magic = EXT2_ET_MAGIC_IO_MANAGER,
-	.name = "bcache volume",
-	.open = volume_channel_open,
-	.close = volume_channel_close,
-	.set_blksize = set_block_bytes,
-	.read_blk = read_blocks_32,
-	.write_blk = refuse_write,
-	.flush = nothing_to_flush,
-	.read_blk64 = read_blocks,
-	.write_blk64 = refuse_write_64,
-};
 
 static bool has_magic(struct files *files, uint64_t super_offset)
 {
@@ -443,10 +349,13 @@ static int take_entry(ext2_ino_t directory, int place, struct ext2_dir_entry *en
 	char *path = NULL;
 	errcode_t code;
 
+	(void)place;
 	(void)offset;
 	(void)block_bytes;
 	(void)buf;
-	if (place == DIRENT_DOT_FILE || place == DIRENT_DOT_DOT_FILE || !entry->inode)
+	/* By their names: the library does not tell them apart where a directory lies in its inode. */
+	if (!entry->inode || (name_bytes == 1 && entry->name[0] == '.') ||
+	    (name_bytes == 2 && !memcmp(entry->name, "..", 2)))
 		return 0;
 	wanted = find_wanted(ext, entry->inode);
 	if (!wanted)
@@ -498,9 +407,7 @@ int files_ext(struct files *files, uint64_t super_block, uint32_t block_bytes)
 	errcode_t error;
 
 	initialize_ext2_error_table();
-	reading = files;
-	error = ext2fs_open2("volume", NULL, flags, (int)super_block, block_bytes, &manager,
-			     &ext.fs);
+	error = files_ext_open(files, flags, super_block, block_bytes, &ext.fs);
 	note_error(&ext, error);
 	if (error && !files->err)
 		cli_error(NULL, "the ext file system cannot be opened: %s", error_message(error));
@@ -517,7 +424,6 @@ int files_ext(struct files *files, uint64_t super_block, uint32_t block_bytes)
 	if (each_inode(&ext, take_inode))
 		tell_names(&ext);
 	vec_free(&ext.wanted);
-	ext2fs_free(ext.fs);
-	reading = NULL;
+	files_ext_close(ext.fs);
 	return DUMP_DONE;
 }
