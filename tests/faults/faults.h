@@ -25,7 +25,8 @@ struct faults_shared {
 	uint64_t number; /* which call of that kind, from 1; 0: none */
 	uint32_t error;	 /* errno of what fails; signal number */
 	/* Set by the library. */
-	uint32_t n_done; /* how often it did so */
+	uint32_t n_done;	      /* how often it did so */
+	uint64_t is_crash_of_library; /* of one that goes on with memory that it did not get */
 	uint64_t count[FAULTS_CALLS];
 };
 

@@ -41,7 +41,7 @@ struct after {
 struct options {
 	const char *library; /* preloaded */
 	const char *output;  /* in the folder out/ of the working folder; NULL: none */
-	const char *mount;   /* where the program mounts what is to be read, and serves it; NULL: none */
+	const char *mount;   /* where the program mounts what is to be read; NULL: nowhere */
 	const char *undo;    /* the undo file of a repair, there too; NULL: none */
 	struct after resume; /* goes on with what is left in out/; without words: nothing may be */
 	struct fresh fresh[FRESH_MAX];
@@ -67,9 +67,9 @@ struct result {
 	size_t file_bytes;
 	/* Files in its folder besides, but for the undo file: "NAME SUM " each, sorted. */
 	char *others;
-	char *seen;          /* of what it mounted: "NAME SUM " of each file that could be read */
-	bool is_left;        /* it is mounted still */
-	uint64_t fresh_sum;  /* over what is in the files that are put back */
+	char *seen;	    /* of what it mounted: "NAME SUM " of each file that could be read */
+	bool is_left;	    /* it is mounted still */
+	uint64_t fresh_sum; /* over what is in the files that are put back */
 	struct faults_shared faults;
 };
 
