@@ -3,14 +3,12 @@
  * The bucket map: one walk over the tree, and what the tables of the set tell. It knows the places of
  * damage that a check tells of, not what follows from it.
  */
-#include "check/map.h"
+#include "check/map_build.h"
 
-#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include <bcfmt/loss.h>
-#include <bcfmt/tree.h>
 
 #include "base/checked.h"
 #include "check/check_impl.h"
@@ -22,163 +20,14 @@
 _Static_assert(BCFMT_MAP_PLACES_MAX == 1u << 2 * ORDER_MAX, "the largest curve");
 #define PART_PLACES 4096u
 
-/* Marks of a bucket. */
-#define MARK_DAMAGED 1u
-#define MARK_DOUBTFUL 2u
-#define MARK_DOUBTFUL_DATA 4u /* by a leaf, which may be judged anew */
-#define MARK_CLEAN 8u /* likewise; where gens are not sure the set's map calls more buckets clean */
-
-struct build {
-	struct bcfmt_set *set;
-	struct bcfmt_map *map;
-	struct bcfmt_tree *tree;
-	struct used *used;
-	uint8_t *marks;	       /* geo.nbuckets; NULL until there is one, as in most sets */
-	pthread_mutex_t lock;  /* of making them */
-	bool is_out_of_memory; /* atomic, as all that follows */
-	bool has_data_marks;
-	uint64_t dirty_sectors;
-	uint64_t clean_sectors;
-	uint64_t end_sector; /* of the extents by place so far */
-};
-
-static uint8_t *get_marks(struct build *b)
-{
-	uint8_t *marks;
-
-	pthread_mutex_lock(&b->lock);
-	if (!b->marks)
-		b->marks = calloc(b->set->geo.nbuckets, 1);
-	marks = b->marks;
-	pthread_mutex_unlock(&b->lock);
-	return marks;
-}
-
-static void mark(struct build *b, uint64_t bucket, unsigned int bits)
-{
-	uint8_t *marks = bucket < b->set->geo.nbuckets ? get_marks(b) : NULL;
-
-	if (marks)
-		__atomic_fetch_or(&marks[bucket], (uint8_t)bits, __ATOMIC_RELAXED);
-	else if (bucket < b->set->geo.nbuckets)
-		__atomic_store_n(&b->is_out_of_memory, true, __ATOMIC_RELAXED);
-	if (marks && bits & (MARK_DOUBTFUL_DATA | MARK_CLEAN))
-		__atomic_store_n(&b->has_data_marks, true, __ATOMIC_RELAXED);
-}
-
-static uint64_t node_bucket(const struct build *b, const struct bcfmt_node_ref *ref)
+static uint64_t node_bucket(const struct map_build *b, const struct bcfmt_node_ref *ref)
 {
 	return bcfmt_ptr_bucket(&b->set->geo, ref->ptr);
 }
 
-/* ---- tables ---- */
-
-static uint64_t entry_bucket(const struct build *b, size_t index)
-{
-	return (uint64_t)b->set->geo.first_bucket + b->set->journal.entries[index].ring_index;
-}
-
-static bool is_to_replay(const struct bcfmt_set *set, uint64_t seq)
-{
-	return seq >= set->window_seq && seq <= set->newest.seq;
-}
-
-/* The end of a bucket's entries: the tail of a power cut, unless the entry is one to replay. */
-static void mark_stops(struct build *b)
-{
-	const struct bcfmt_journal *journal = &b->set->journal;
-	size_t index;
-
-	for (size_t i = 0; i < journal->n_stops; i++)
-		if (is_to_replay(b->set, journal->stops[i].seq) &&
-		    bcfmt_journal_find(journal, journal->stops[i].seq, &index) != BCFMT_OK)
-			mark(b, (uint64_t)b->set->geo.first_bucket + journal->stops[i].ring_index,
-			     MARK_DAMAGED);
-}
-
-static bool has_bad_key(const struct build *b, const struct bcfmt_jset *jset)
-{
-	struct bcfmt_key_iter it = bcfmt_key_iter_init(jset->keys, jset->keys_field);
-	struct bcfmt_key key;
-
-	while (key_iter_step(&it, &key))
-		if (!key.low || bcfmt_key_fault_extent(&b->set->geo, &key) ||
-		    bcfmt_key_ptr_count(&key) > 1 || bcfmt_key_csum_type(&key) ||
-		    check_is_elsewhere(&b->set->geo, &key) ||
-		    (bcfmt_key_is_dirty(&key) && bcfmt_key_inode(&key) >= b->set->n_uuids))
-			return true;
-	return it.is_overrun;
-}
-
-static bcfmt_err mark_entries(struct build *b)
-{
-	const struct bcfmt_journal *journal = &b->set->journal;
-	uint8_t *buf = NULL;
-	size_t buf_bytes = 0;
-	bcfmt_err err = BCFMT_OK;
-
-	for (size_t i = 0; !err && i < journal->n_entries; i++) {
-		struct bcfmt_jset jset;
-
-		if (!is_to_replay(b->set, journal->entries[i].seq))
-			continue;
-		err = bcfmt_journal_entry_load(journal, i, &buf, &buf_bytes, &jset);
-		b->map->unreadable += err == BCFMT_E_DAMAGED;
-		if (err == BCFMT_E_DAMAGED || (!err && has_bad_key(b, &jset)))
-			mark(b, entry_bucket(b, i), MARK_DAMAGED);
-		if (err == BCFMT_E_DAMAGED)
-			err = BCFMT_OK;
-	}
-	for (size_t i = 0; i < journal->n_mended; i++)
-		if (is_to_replay(b->set, journal->mended[i].entry.seq))
-			mark(b,
-			     (uint64_t)b->set->geo.first_bucket +
-				     journal->mended[i].entry.ring_index,
-			     MARK_DAMAGED);
-	free(buf);
-	return err;
-}
-
-/* What the newest entry names. */
-static void mark_roots(struct build *b)
-{
-	const struct bcfmt_set *set = b->set;
-	const struct bcfmt_key *root = &set->newest.btree_root, *uuids = &set->newest.uuid_bucket;
-	uint64_t uuid_bucket = bcfmt_ptr_bucket(&set->geo, uuids->ptr);
-
-	if (bcfmt_key_fault_btree(&set->geo, root) || bcfmt_key_fault_btree(&set->geo, uuids) ||
-	    set->newest.btree_level > log2_floor(set->geo.nbuckets) + 1 || set->is_level_mended ||
-	    set->version_proof_seq || bcfmt_pos_cmp(bcfmt_key_end(root), bcfmt_pos_max()))
-		mark(b, entry_bucket(b, set->newest_index), MARK_DAMAGED);
-	else if (bcfmt_set_stale(set, root->ptr))
-		mark(b, bcfmt_ptr_bucket(&set->geo, root->ptr), MARK_DAMAGED);
-	if (set->uuids_state == BCFMT_UUIDS_BAD_SIZE ||
-	    set->uuids_state == BCFMT_UUIDS_UNREADABLE || set->n_older_uuids ||
-	    (!bcfmt_key_fault_btree(&set->geo, uuids) && bcfmt_set_stale(set, uuids->ptr)))
-		mark(b, uuid_bucket, MARK_DAMAGED);
-}
-
-static bcfmt_err mark_tables(struct build *b)
-{
-	const struct bcfmt_set *set = b->set;
-
-	if (set->cache.faults)
-		mark(b, 0, MARK_DAMAGED);
-	for (size_t i = 0; i < set->n_prio_links; i++)
-		if (set->prio_links[i].state != BCFMT_PRIO_SET_OK)
-			mark(b, set->prio_links[i].bucket, MARK_DAMAGED);
-	if (set->journal.bad_read.sectors)
-		mark(b, set->journal.bad_read.first_sector >> set->geo.bucket_shift, MARK_DAMAGED);
-	if (!set->has_newest)
-		return BCFMT_OK;
-	mark_stops(b);
-	mark_roots(b);
-	return mark_entries(b);
-}
-
 /* ---- nodes ---- */
 
-static bool is_bad_key(const struct build *b, const struct bcfmt_node_ref *ref,
+static bool is_bad_key(const struct map_build *b, const struct bcfmt_node_ref *ref,
 		       const struct bcfmt_key *key)
 {
 	const struct bcfmt_geometry *geo = &b->set->geo;
@@ -197,7 +46,7 @@ static bool is_bad_key(const struct build *b, const struct bcfmt_node_ref *ref,
 				   bcfmt_pos_cmp(bcfmt_key_end(key), ref->hi) > 0));
 }
 
-static bool is_odd_place(const struct build *b, const struct bcfmt_node_ref *ref)
+static bool is_odd_place(const struct map_build *b, const struct bcfmt_node_ref *ref)
 {
 	return bcfmt_ptr_sector(ref->ptr) & (b->set->geo.bucket_sectors - 1) ||
 	       ref->sectors < b->set->geo.block_sectors || !is_pow2(ref->sectors) ||
@@ -206,7 +55,7 @@ static bool is_odd_place(const struct build *b, const struct bcfmt_node_ref *ref
 
 static bcfmt_err see_node(void *arg, const struct bcfmt_node_view *view)
 {
-	struct build *b = arg;
+	struct map_build *b = arg;
 	struct bcfmt_node_iter it = bcfmt_node_iter_init(view->node);
 	struct bcfmt_key key;
 	bool is_bad = view->node->fault || view->bad.sectors || view->is_overrun ||
@@ -215,7 +64,7 @@ static bcfmt_err see_node(void *arg, const struct bcfmt_node_view *view)
 	while (!view->is_plain && !is_bad && node_iter_step(&it, &key))
 		is_bad = is_bad_key(b, view->ref, &key);
 	if (is_bad)
-		mark(b, node_bucket(b, view->ref), MARK_DAMAGED);
+		map_mark(b, node_bucket(b, view->ref), MARK_DAMAGED);
 	if (view->bad.sectors)
 		__atomic_fetch_add(&b->map->unreadable, 1, __ATOMIC_RELAXED);
 	return BCFMT_OK;
@@ -225,17 +74,17 @@ static bcfmt_err see_child(void *arg, const struct bcfmt_node_ref *parent,
 			   const struct bcfmt_key *key, enum bcfmt_child_fault fault,
 			   enum bcfmt_key_fault key_fault)
 {
-	struct build *b = arg;
+	struct map_build *b = arg;
 
 	(void)key_fault;
 	if (fault == BCFMT_CHILD_OK)
 		return BCFMT_OK;
 	if (parent)
-		mark(b, node_bucket(b, parent), MARK_DAMAGED);
+		map_mark(b, node_bucket(b, parent), MARK_DAMAGED);
 	else
-		mark(b, entry_bucket(b, b->set->newest_index), MARK_DAMAGED);
+		map_mark(b, map_entry_bucket(b, b->set->newest_index), MARK_DAMAGED);
 	if (fault != BCFMT_CHILD_INVALID && fault != BCFMT_CHILD_OTHER_MEMBER)
-		mark(b, bcfmt_ptr_bucket(&b->set->geo, key->ptr), MARK_DAMAGED);
+		map_mark(b, bcfmt_ptr_bucket(&b->set->geo, key->ptr), MARK_DAMAGED);
 	b->map->is_partial |= fault != BCFMT_CHILD_SEEN;
 	return BCFMT_OK;
 }
@@ -243,18 +92,18 @@ static bcfmt_err see_child(void *arg, const struct bcfmt_node_ref *parent,
 static bcfmt_err see_gap(void *arg, const struct bcfmt_node_ref *parent, struct bcfmt_pos lo,
 			 struct bcfmt_pos hi)
 {
-	struct build *b = arg;
+	struct map_build *b = arg;
 
 	(void)lo;
 	(void)hi;
-	mark(b, node_bucket(b, parent), MARK_DAMAGED);
+	map_mark(b, node_bucket(b, parent), MARK_DAMAGED);
 	b->map->is_partial = true;
 	return BCFMT_OK;
 }
 
 /* ---- leaves ---- */
 
-static void add_sectors(struct build *b, uint64_t dirty_sectors, uint64_t clean_sectors)
+static void add_sectors(struct map_build *b, uint64_t dirty_sectors, uint64_t clean_sectors)
 {
 	__atomic_fetch_add(&b->dirty_sectors, dirty_sectors, __ATOMIC_RELAXED);
 	__atomic_fetch_add(&b->clean_sectors, clean_sectors, __ATOMIC_RELAXED);
@@ -272,7 +121,7 @@ static bool is_in_doubt(const struct bcfmt_node_view *view, const struct bcfmt_e
 	return *next < view->n_doubts && bcfmt_pos_cmp(view->doubts[*next].lo, to) < 0;
 }
 
-static bcfmt_err see_extents(struct build *b, const struct bcfmt_node_view *view,
+static bcfmt_err see_extents(struct map_build *b, const struct bcfmt_node_view *view,
 			     const struct bcfmt_extent *extents, size_t n_extents)
 {
 	size_t doubt = 0; /* the next of them */
@@ -289,18 +138,18 @@ static bcfmt_err see_extents(struct build *b, const struct bcfmt_node_view *view
 			continue;
 		if (at->stale > BCFMT_STALE_MAX ||
 		    (at->stale && at->is_dirty && !at->is_written_back))
-			mark(b, bucket, MARK_DOUBTFUL_DATA);
+			map_mark(b, bucket, MARK_DOUBTFUL_DATA);
 		if (at->stale)
 			continue;
 		dirty_sectors += at->is_dirty ? sectors : 0;
 		clean_sectors += at->is_dirty ? 0 : sectors;
 		if (!at->is_dirty && !b->set->has_all_prios)
-			mark(b, bucket, MARK_CLEAN);
+			map_mark(b, bucket, MARK_CLEAN);
 		if (is_in_doubt(view, at, &doubt))
-			mark(b, bucket, MARK_DOUBTFUL_DATA);
+			map_mark(b, bucket, MARK_DOUBTFUL_DATA);
 		if (__atomic_load_n(&b->set->buckets[bucket].use, __ATOMIC_RELAXED) &
 		    BCFMT_USE_METADATA)
-			mark(b, bucket, MARK_DAMAGED);
+			map_mark(b, bucket, MARK_DAMAGED);
 		else
 			err = used_add(b->used, shard, bcfmt_ptr_sector(at->ptr), sectors);
 	}
@@ -313,20 +162,20 @@ static bcfmt_err see_extents(struct build *b, const struct bcfmt_node_view *view
 static bcfmt_err see_leaf(void *arg, const struct bcfmt_node_view *view,
 			  const struct bcfmt_extent *extents, size_t n_extents)
 {
-	struct build *b = arg;
+	struct map_build *b = arg;
 
 	if (!view->ref->sectors)
 		__atomic_store_n(&b->map->is_partial, true, __ATOMIC_RELAXED);
 	else if (view->lost_sectors)
-		mark(b, node_bucket(b, view->ref), MARK_DAMAGED);
+		map_mark(b, node_bucket(b, view->ref), MARK_DAMAGED);
 	else if (view->n_doubts)
-		mark(b, node_bucket(b, view->ref), MARK_DOUBTFUL_DATA);
+		map_mark(b, node_bucket(b, view->ref), MARK_DOUBTFUL_DATA);
 	return n_extents ? see_extents(b, view, extents, n_extents) : BCFMT_OK;
 }
 
 static bcfmt_err see_plain(void *arg, const struct bcfmt_node_view *view)
 {
-	struct build *b = arg;
+	struct map_build *b = arg;
 	const uint8_t *raw = view->node->bsets[0].keys;
 	struct used_shard *shard = used_take(b->used);
 	uint64_t dirty_sectors = 0, all_sectors = 0;
@@ -346,7 +195,7 @@ static bcfmt_err see_plain(void *arg, const struct bcfmt_node_view *view)
 	return err;
 }
 
-static void forget_leaves(struct build *b)
+static void forget_leaves(struct map_build *b)
 {
 	used_free(b->used);
 	b->used = NULL;
@@ -359,19 +208,19 @@ static void forget_leaves(struct build *b)
 /* Extents in the order of their place: one that begins before another ends shares sectors. */
 static bcfmt_err see_placed(void *arg, const struct bcfmt_extent *extent, uint64_t leaf_ptr)
 {
-	struct build *b = arg;
+	struct map_build *b = arg;
 	uint64_t sector = bcfmt_ptr_sector(extent->ptr);
 
 	(void)leaf_ptr;
 	if (extent->stale)
 		return BCFMT_OK;
 	if (sector < b->end_sector)
-		mark(b, bcfmt_ptr_bucket(&b->set->geo, extent->ptr), MARK_DOUBTFUL);
+		map_mark(b, bcfmt_ptr_bucket(&b->set->geo, extent->ptr), MARK_DOUBTFUL);
 	b->end_sector = max_u64(b->end_sector, sector + extent->end_sector - extent->start_sector);
 	return BCFMT_OK;
 }
 
-static bcfmt_err mark_twice(struct build *b)
+static bcfmt_err mark_twice(struct map_build *b)
 {
 	bool is_suspect;
 	bcfmt_err err = used_finish(b->used, false, &is_suspect);
@@ -382,7 +231,7 @@ static bcfmt_err mark_twice(struct build *b)
 				   b);
 }
 
-static bcfmt_err walk(struct build *b)
+static bcfmt_err walk(struct map_build *b)
 {
 	struct bcfmt_tree_visitor visitor = {
 		.arg = b, .node = see_node, .child = see_child, .gap = see_gap
@@ -425,12 +274,12 @@ static void fill_bases(uint8_t bases[256])
 }
 
 struct classify {
-	struct build *b;
+	struct map_build *b;
 	uint8_t bases[256];
 	uint64_t buckets[BCFMT_MAP_USES]; /* atomic */
 };
 
-static uint8_t mark_value(const struct build *b, unsigned int marks, unsigned int value)
+static uint8_t mark_value(const struct map_build *b, unsigned int marks, unsigned int value)
 {
 	bool is_data;
 
@@ -447,7 +296,7 @@ static uint8_t mark_value(const struct build *b, unsigned int marks, unsigned in
 static bcfmt_err classify_part(void *arg, struct worker *worker, uint32_t part)
 {
 	struct classify *cl = arg;
-	const struct build *b = cl->b;
+	const struct map_build *b = cl->b;
 	struct bcfmt_map *map = b->map;
 	uint64_t buckets[MAP_DAMAGED + BCFMT_MAP_SUPER + 1] = { 0 };
 	uint32_t place = part * PART_PLACES;
@@ -483,7 +332,7 @@ static bcfmt_err classify_part(void *arg, struct worker *worker, uint32_t part)
 	return BCFMT_OK;
 }
 
-static bcfmt_err classify(struct build *b)
+static bcfmt_err classify(struct map_build *b)
 {
 	struct classify cl = { .b = b };
 	struct bcfmt_map *map = b->map;
@@ -505,7 +354,7 @@ static bcfmt_err classify(struct build *b)
 	return err;
 }
 
-static bcfmt_err build(struct build *b)
+static bcfmt_err build(struct map_build *b)
 {
 	struct bcfmt_map *map = b->map;
 	struct bcfmt_set *set = b->set;
@@ -527,7 +376,7 @@ static bcfmt_err build(struct build *b)
 		err = walk(b);
 	map->has_journal_gap = map->has_tree && bcfmt_set_after_gap(b->set);
 	if (!err)
-		err = mark_tables(b);
+		err = map_mark_tables(b);
 	if (!err && b->is_out_of_memory)
 		err = BCFMT_E_NOMEM;
 	return err ? err : classify(b);
@@ -535,7 +384,7 @@ static bcfmt_err build(struct build *b)
 
 bcfmt_err bcfmt_map_make(struct bcfmt_set *set, struct bcfmt_map **out)
 {
-	struct build b = { .set = set };
+	struct map_build b = { .set = set };
 	bcfmt_err err;
 
 	*out = NULL;
