@@ -143,7 +143,8 @@ static bcfmt_err next_data(struct maker *maker, uint64_t at, uint64_t *begin, ui
 static bcfmt_err take_buckets(struct maker *maker)
 {
 	const struct bcfmt_geometry *geo = &maker->set->geo;
-	const struct known *known = maker->known.items, *end = known + maker->known.n;
+	const struct known *known = maker->known.items;
+	const struct known *end = known ? known + maker->known.n : NULL;
 	uint64_t bucket_bytes = (uint64_t)geo->bucket_sectors * BCFMT_SECTOR_BYTES;
 	uint64_t data_begin = 0, data_end = 0;
 	bcfmt_err err = BCFMT_OK;
