@@ -103,7 +103,8 @@ static bcfmt_err dump_text(struct bcfmt_set *set, const struct bcfmt_node_view *
 		bcfmt_render_node_dump(out, set, view);
 		err = bcfmt_out_close(out);
 	}
-	if (fclose(stream) && !err)
+	/* Closing can lose the text for want of memory without a word. */
+	if ((fclose(stream) || !*text) && !err)
 		err = bcfmt_fail(set->ctx, BCFMT_E_NOMEM, "out of memory for a node");
 	return err;
 }

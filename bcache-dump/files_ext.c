@@ -286,6 +286,7 @@ static bool each_inode(struct ext *ext, inode_fn take)
 		return false;
 	}
 	while (!bcfmt_ctx_is_cancelled(ctx) && !ext->files->err) {
+		errno = 0;
 		code = ext2fs_get_next_inode(scan, &inode, &raw);
 		if (!code && !inode)
 			break;
@@ -295,6 +296,9 @@ static bool each_inode(struct ext *ext, inode_fn take)
 			tell_error(ext, "the entry", inode, code);
 		else if (raw.i_links_count && raw.i_mode)
 			take(ext, inode, &raw);
+		/* Where the library goes over blocks it forgets that it had no memory to. */
+		if (errno == ENOMEM)
+			files_out_of_memory(ext->files);
 		if (!(inode & 4095))
 			bcfmt_ctx_progress(ctx, "inodes", inode, ext->fs->super->s_inodes_count);
 	}

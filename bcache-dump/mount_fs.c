@@ -411,6 +411,16 @@ static bool can_cancel_threads(void)
 	return backtrace(&frame, 1) == 1;
 }
 
+/* An enum dump_exit. */
+static int mount_session(struct mount_fs *fs, const char *folder)
+{
+	errno = 0;
+	if (!fuse_session_mount(fs->session, folder))
+		return DUMP_DONE;
+	cli_error(folder, errno == ENOMEM ? "out of memory" : "cannot mount here");
+	return DUMP_FAILED;
+}
+
 int mount_fs_open(struct dump *d, const char *folder, const char *const *options, size_t n_options,
 		  const struct mount_files *files, struct mount_fs **out)
 {
@@ -437,10 +447,8 @@ int mount_fs_open(struct dump *d, const char *folder, const char *const *options
 			code = DUMP_USAGE;
 		else if (!fs->session || !can_cancel_threads())
 			cli_error(NULL, "out of memory");
-		else if (fuse_session_mount(fs->session, folder))
-			cli_error(folder, "cannot mount here");
 		else
-			code = DUMP_DONE;
+			code = mount_session(fs, folder);
 	}
 	fuse_opt_free_args(&args);
 	if (code) {

@@ -372,6 +372,10 @@ static int write_lost(struct repair *repair)
 		if (len > 5 && !strcmp(undo + len - 5, ".undo"))
 			len -= 5;
 		beside = strndup(undo, len);
+		if (!beside) {
+			cli_error(NULL, "out of memory");
+			return FSCK_OPERATIONAL;
+		}
 	}
 	bits = lost_write(repair->ctx, repair->out, &repair->lost, prefix ? prefix : beside,
 			  prefix != NULL);

@@ -221,10 +221,11 @@ static void verdict_lines(struct writer *w)
 		bcfmt_render_verdict(lines, w->page->set, w->page->verdict);
 		err = bcfmt_out_close(lines);
 	}
-	if (stream && fclose(stream) && !err)
+	/* Closing can lose the text for want of memory without a word. */
+	if (stream && (fclose(stream) || !text) && !err)
 		err = BCFMT_E_NOMEM;
 	page_markup(out, "<ul class=\"lines\">\n");
-	for (line = text; !err && line && *line && n < VERDICT_LINES; line = next, n++) {
+	for (line = text; !err && *line && n < VERDICT_LINES; line = next, n++) {
 		next = strchr(line, '\n');
 		if (next)
 			*next++ = 0;
