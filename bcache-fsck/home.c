@@ -405,10 +405,10 @@ static int home_work_run(struct home_work *work)
 		bits = repair_told(work->repair, keep_adoptions(work), "dirty data is not copied");
 	if (bits)
 		return bits;
-	work->n_members = work->home->n_devices;
-	work->members = calloc(work->n_members + 1, sizeof(*work->members));
+	work->members = calloc(work->home->n_devices + 1, sizeof(*work->members));
 	if (!work->members)
 		return repair_told(work->repair, BCFMT_E_NOMEM, "dirty data is not copied");
+	work->n_members = work->home->n_devices;
 	name_members(work);
 	why = bcfmt_repair_why_no_orders(work->repair->run);
 	work->may_mark = !why;
