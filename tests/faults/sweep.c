@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * sweep [--full] [--step N] [--output out/FILE] [--undo out/FILE] [--fresh FILE]...
+ * sweep [--step N] [--output out/FILE] [--undo out/FILE] [--fresh FILE]...
  *       [--after COMMAND]... [--resume COMMAND] [--mount FOLDER] LIBRARY PROGRAM ARGUMENT...
  *
  * Runs the program in the working folder without a fault, and then again and again: each of its
  * allocations, threads, opened files, reads, writes and flushes fails once, or from then on;
  * reads and writes move less than asked for; signals come; files may not grow beyond a size. It
  * has to do what it would have done, or to say what failed, with the code for it, and to leave no
- * half-written file under a final name. After the 200th call of a kind not every one is tried
- * without --full. Files that it writes to in place are put back before each run.
+ * half-written file under a final name. Every call is tried; with --step every Nth of the first 200,
+ * and fewer behind. Files that it writes to in place are put back before each run.
  *
  * With --after the program is run again after each run that did not come to its end, without a
  * fault; then the commands have to say what they say when nothing failed. What --undo names must put
@@ -26,7 +26,7 @@
 
 #include "faults/sweep.h"
 
-#define EACH_UP_TO 200u
+#define EVEN_UP_TO 200u
 #define COMPLAINTS 20u
 #define OLD_OUTPUT "what was there before\n"
 #define STDOUT_STEP 4096u
@@ -117,9 +117,9 @@ static bool try(struct sweep *sweep, const struct kind *kind, uint64_t number, b
 
 static uint64_t next_number(const struct sweep *sweep, uint64_t number)
 {
-	if (sweep->options.is_full || number < EACH_UP_TO)
-		return number + sweep->options.step;
-	return number + number / 16 * sweep->options.step;
+	uint64_t step = sweep->options.step;
+
+	return number + (step > 1 && number >= EVEN_UP_TO ? number / 16 * step : step);
 }
 
 /* Every number until the fault comes no more, which is how the work ends undisturbed. */
@@ -163,9 +163,7 @@ static bool read_options(struct sweep *sweep, int argc, char **argv)
 
 	options->step = 1;
 	for (; at < argc && argv[at][0] == '-'; at++) {
-		if (!strcmp(argv[at], "--full"))
-			options->is_full = true;
-		else if (!strcmp(argv[at], "--step") && at + 1 < argc)
+		if (!strcmp(argv[at], "--step") && at + 1 < argc)
 			options->step = strtoull(argv[++at], NULL, 10);
 		else if (!strcmp(argv[at], "--output") && at + 1 < argc)
 			options->output = argv[++at];
@@ -208,7 +206,7 @@ int main(int argc, char **argv)
 	struct result again;
 
 	if (!read_options(&sweep, argc, argv)) {
-		fprintf(stderr, "usage: sweep [--full] [--step N] [--output out/FILE] "
+		fprintf(stderr, "usage: sweep [--step N] [--output out/FILE] "
 				"[--undo out/FILE] [--fresh FILE]... [--after COMMAND]... "
 				"[--resume COMMAND] [--mount FOLDER] "
 				"LIBRARY PROGRAM ARGUMENT...\n");

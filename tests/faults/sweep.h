@@ -52,8 +52,7 @@ struct options {
 	char **argv;
 	const struct program *program;
 	bool is_json;
-	bool is_full;  /* every number, however many */
-	uint64_t step; /* only every so manieth: a sample */
+	uint64_t step; /* 1; more: only a sample of the numbers */
 };
 
 /* Freed with result_clear(). */
