@@ -24,101 +24,6 @@ static int failed(struct repair *repair, bcfmt_err err, const char *what)
 	return bits & FSCK_USAGE ? (bits & ~FSCK_USAGE) | FSCK_OPERATIONAL : bits;
 }
 
-/* ---- the plan ---- */
-
-static const char *state_name(enum bcfmt_plan_state state)
-{
-	switch (state) {
-	case BCFMT_PLAN_OPEN:
-		break;
-	case BCFMT_PLAN_AGREED:
-		return "agreed";
-	case BCFMT_PLAN_REFUSED:
-		return "refused";
-	case BCFMT_PLAN_LEFT:
-		return "left";
-	}
-	return "open";
-}
-
-static void print_item(struct repair *repair, const struct bcfmt_plan_item *item)
-{
-	char code[16];
-
-	if (!bcfmt_out_is_json(repair->out)) {
-		if (item->state == BCFMT_PLAN_LEFT)
-			bcfmt_out_line(repair->out, "BC%04d %s is left: %s", (int)item->problem->id,
-				       item->problem->slug, item->why);
-		return;
-	}
-	snprintf(code, sizeof(code), "BC%04d", (int)item->problem->id);
-	bcfmt_row_begin(repair->out, "plan");
-	bcfmt_row_text(repair->out, "code", code);
-	bcfmt_row_text(repair->out, "slug", item->problem->slug);
-	bcfmt_row_u64(repair->out, "findings", item->findings);
-	bcfmt_row_text(repair->out, "repair", bcfmt_repair_name(item->problem->repair));
-	bcfmt_row_text(repair->out, "consent", bcfmt_consent_name(item->problem->consent));
-	bcfmt_row_text(repair->out, "state", state_name(item->state));
-	if (item->why)
-		bcfmt_row_text(repair->out, "why", item->why);
-	bcfmt_row_end(repair->out);
-}
-
-static bool is_adopting(const struct fsck_options *options)
-{
-	return options->is_adopt_auto || options->n_adoptions;
-}
-
-static void print_plan(struct repair *repair)
-{
-	for (size_t i = 0; i < bcfmt_repair_items(repair->run); i++) {
-		const struct bcfmt_plan_item *item = bcfmt_repair_item(repair->run, i);
-
-		/* It is an order and no repair of the plan; --writeback adopts while it copies. */
-		if (item->problem->repair != BCFMT_REPAIR_ADOPT ||
-		    (item->state == BCFMT_PLAN_LEFT &&
-		     !(repair->options->is_writeback && is_adopting(repair->options))))
-			print_item(repair, item);
-	}
-}
-
-static void print_field(struct repair *repair, const char *device,
-			const struct bcfmt_repair_field *field)
-{
-	if (!bcfmt_out_is_json(repair->out)) {
-		bcfmt_out_line(repair->out, "%s: new %s%s%s%s: %s", device, field->name,
-			       *field->value ? " " : "", field->value,
-			       field->is_guess ? " (a guess)" : "", field->text);
-		return;
-	}
-	bcfmt_row_begin(repair->out, "superblock_field");
-	bcfmt_row_text(repair->out, "device", device);
-	bcfmt_row_text(repair->out, "field", field->name);
-	if (*field->value)
-		bcfmt_row_text(repair->out, "value", field->value);
-	bcfmt_row_bool(repair->out, "guess", field->is_guess);
-	bcfmt_row_text(repair->out, "evidence", field->text);
-	bcfmt_row_end(repair->out);
-}
-
-/* What it is that consent is asked for. */
-static void print_superblocks(struct repair *repair)
-{
-	for (size_t i = 0; i < repair->devices.n; i++) {
-		const char *device = bcfmt_dev_name(repair->devices.devs[i]);
-		const char *proof = bcfmt_repair_super_proof(repair->run, i);
-
-		for (size_t k = 0; k < bcfmt_repair_super_fields(repair->run, i); k++) {
-			struct bcfmt_repair_field field =
-				bcfmt_repair_super_field(repair->run, i, k);
-
-			print_field(repair, device, &field);
-		}
-		if (proof && *proof && !bcfmt_out_is_json(repair->out))
-			bcfmt_out_line(repair->out, "%s: new superblock: %s", device, proof);
-	}
-}
-
 /* ---- consent ---- */
 
 /* An answer to a question, or 'q' at the end of the input. */
@@ -205,68 +110,6 @@ bcfmt_err repair_rehearse(struct repair *repair, enum bcfmt_rehearsal *result)
 
 /* ---- what is written ---- */
 
-static bcfmt_err print_write(void *arg, const struct bcfmt_repair_write *write)
-{
-	struct repair *repair = arg;
-	uint64_t first = write->offset_bytes / BCFMT_SECTOR_BYTES;
-	uint64_t sectors = write->len_bytes / BCFMT_SECTOR_BYTES;
-
-	if (!bcfmt_out_is_json(repair->out)) {
-		bcfmt_out_line(repair->out, "write %s sector %" PRIu64 " len %" PRIu64 ": %s",
-			       bcfmt_dev_name(write->dev), first, sectors, write->purpose);
-		return BCFMT_OK;
-	}
-	bcfmt_row_begin(repair->out, "write");
-	bcfmt_row_text(repair->out, "device", bcfmt_dev_name(write->dev));
-	bcfmt_row_u64(repair->out, "sector", first);
-	bcfmt_row_u64(repair->out, "sectors", sectors);
-	bcfmt_row_u64(repair->out, "phase", write->phase);
-	bcfmt_row_text(repair->out, "purpose", write->purpose);
-	bcfmt_row_end(repair->out);
-	return BCFMT_OK;
-}
-
-static void print_counts(struct repair *repair, const char *what)
-{
-	const struct bcfmt_repair_counts *counts = bcfmt_repair_counts(repair->run);
-
-	if (bcfmt_out_is_json(repair->out)) {
-		bcfmt_row_begin(repair->out, "repair");
-		bcfmt_row_text(repair->out, "result", what);
-		bcfmt_row_u64(repair->out, "kept_leaves", counts->kept_leaves);
-		bcfmt_row_u64(repair->out, "written_leaves", counts->written_leaves);
-		bcfmt_row_u64(repair->out, "written_nodes", counts->written_nodes);
-		bcfmt_row_u64(repair->out, "written_buckets", counts->written_buckets);
-		bcfmt_row_u64(repair->out, "dropped_dirty_sectors", counts->dropped_sectors);
-		bcfmt_row_u64(repair->out, "freed_buckets", counts->freed_buckets);
-		bcfmt_row_u64(repair->out, "freed_clean_sectors", counts->freed_sectors);
-		bcfmt_row_u64(repair->out, "journal_seq", counts->journal_seq);
-		if (repair->undo_path)
-			bcfmt_row_text(repair->out, "undo_file", repair->undo_path);
-		bcfmt_row_end(repair->out);
-		return;
-	}
-	if (counts->journal_seq && !repair->options->is_quiet)
-		bcfmt_out_line(repair->out,
-			       "%s: %" PRIu64 " nodes with %" PRIu64
-			       " leaves written anew, %" PRIu64 " leaves kept, %" PRIu64
-			       " buckets used, journal entry %" PRIu64,
-			       what, counts->written_nodes, counts->written_leaves,
-			       counts->kept_leaves, counts->written_buckets, counts->journal_seq);
-	else if (!repair->options->is_quiet)
-		bcfmt_out_line(repair->out, "%s: superblocks", what);
-	if (counts->dropped_sectors)
-		bcfmt_out_line(repair->out,
-			       "%" PRIu64 " dirty sectors are lost: their keys were "
-			       "dropped",
-			       counts->dropped_sectors);
-	if (counts->freed_buckets)
-		bcfmt_out_line(repair->out,
-			       "%" PRIu64 " buckets with %" PRIu64
-			       " sectors of clean cached data were given up",
-			       counts->freed_buckets, counts->freed_sectors);
-}
-
 /* Writes to the devices or to copies. */
 static int carry_out(struct repair *repair)
 {
@@ -275,11 +118,11 @@ static int carry_out(struct repair *repair)
 	int bits = FSCK_CLEAN;
 
 	if (options->verbose)
-		err = bcfmt_repair_writes(repair->run, print_write, repair);
+		err = bcfmt_repair_writes(repair->run, repair_tell_write, repair);
 	if (err)
 		return failed(repair, err, "nothing is written");
 	if (options->mode == FSCK_CHECK) {
-		print_counts(repair, "would be repaired");
+		repair_tell_counts(repair, "would be repaired");
 		return FSCK_CLEAN;
 	}
 	if (options->copy_to)
@@ -296,7 +139,7 @@ static int carry_out(struct repair *repair)
 	if (!options->is_writeback)
 		bits = undo_file_close(repair, false);
 	repair->is_done = true;
-	print_counts(repair, "repaired");
+	repair_tell_counts(repair, "repaired");
 	return bits | FSCK_REPAIRED;
 }
 
@@ -313,7 +156,7 @@ static int rehearse(struct repair *repair)
 		return FSCK_CANCELLED;
 	}
 	/* --writeback adopts while it copies. */
-	if (!repair->options->is_writeback && is_adopting(repair->options))
+	if (!repair->options->is_writeback && repair_is_adopting(repair))
 		bits = home_order_adoption(repair);
 	if (bits)
 		return bits;
@@ -321,7 +164,7 @@ static int rehearse(struct repair *repair)
 	err = repair_rehearse(repair, &result);
 	repair->is_spent = err || result != BCFMT_REHEARSAL_NOTHING;
 	cli_progress_clear();
-	print_plan(repair);
+	repair_tell_plan(repair);
 	if (err)
 		return failed(repair, err, "nothing is written");
 	if (result == BCFMT_REHEARSAL_REJECTED) {
@@ -334,7 +177,7 @@ static int rehearse(struct repair *repair)
 		bits |= copies_make(repair);
 		if (!copies_have_failed(bits) && result == BCFMT_REHEARSAL_READY) {
 			repair->is_done = true;
-			print_counts(repair, "repaired in the copies");
+			repair_tell_counts(repair, "repaired in the copies");
 			bits |= FSCK_REPAIRED;
 		}
 	}
@@ -411,30 +254,6 @@ static int work(struct repair *repair)
 	return bits | write_lost(repair);
 }
 
-static void print_verdict(struct repair *repair, int bits)
-{
-	const struct bcfmt_report *report;
-
-	/* Nothing, when the set could not be opened again. */
-	if (!repair->run) {
-		bcfmt_render_summary(repair->out, NULL, bits);
-		return;
-	}
-	if (repair->is_done) {
-		report = bcfmt_repair_report_after(repair->run);
-		bcfmt_render_verdict(repair->out, bcfmt_repair_set_after(repair->run),
-				     bcfmt_repair_verdict_after(repair->run));
-	} else {
-		report = bcfmt_repair_report(repair->run);
-		bcfmt_render_verdict(repair->out, bcfmt_repair_set(repair->run),
-				     bcfmt_repair_verdict(repair->run));
-	}
-	/* Each row may be one that there was no memory for. */
-	if (bcfmt_out_error(repair->out))
-		bits |= FSCK_OPERATIONAL;
-	bcfmt_render_summary(repair->out, report, bits);
-}
-
 static int left_bits(const struct repair *repair)
 {
 	if (!repair->run)
@@ -459,7 +278,7 @@ static int run_checked(struct repair *repair)
 	bcfmt_render_header(repair->out, repair->options->program,
 			    repair->options->mode == FSCK_CHECK ? "check" : "repair", found.set);
 	fsck_print_check(repair->out, repair->options, &found);
-	print_superblocks(repair);
+	repair_tell_superblocks(repair);
 	fflush(stdout);
 	/* An adoption that cannot be is a fault of the command line. */
 	err = take_lost(repair);
@@ -468,7 +287,7 @@ static int run_checked(struct repair *repair)
 	bits |= left_bits(repair);
 	if (bcfmt_out_error(repair->out))
 		bits |= FSCK_OPERATIONAL;
-	print_verdict(repair, bits);
+	repair_tell_verdict(repair, bits);
 	return bits;
 }
 

@@ -49,6 +49,21 @@ bcfmt_err repair_rehearse(struct repair *repair, enum bcfmt_rehearsal *result);
 /* Agrees to what the options say beforehand; to nothing where a question would be needed. */
 void repair_agree_again(struct repair *repair);
 
+static inline bool repair_is_adopting(const struct repair *repair)
+{
+	return repair->options->is_adopt_auto || repair->options->n_adoptions;
+}
+
+/* In repair_tell.c, in the order of the work. The superblocks are what consent is asked for. */
+void repair_tell_superblocks(struct repair *repair);
+void repair_tell_plan(struct repair *repair);
+/* For bcfmt_repair_writes(), arg the repair. */
+bcfmt_err repair_tell_write(void *arg, const struct bcfmt_repair_write *write);
+/* what: "repaired". */
+void repair_tell_counts(struct repair *repair, const char *what);
+/* Verdict and summary; bits: the exit bits so far. */
+void repair_tell_verdict(struct repair *repair, int bits);
+
 /*
  * --writeback: copies dirty data home after all repairs, marks it clean, detaches. The run and its
  * set are others afterwards. Exit bits.
