@@ -216,12 +216,12 @@ const char *sweep_judge(const struct options *options, const struct result *whol
 {
 	if (has_no_memory_for_sanitizer(result))
 		return NULL;
+	/* The library offers no other way to what it has there: preload.c names it. */
+	if (result->faults.is_crash_of_library && result->faults.call == FAULTS_ALLOC)
+		return NULL;
 	if (strstr(result->err, "Sanitizer") || strstr(result->err, "runtime error"))
 		return "a sanitizer reported";
 	if (result->code < 0) {
-		/* The library offers no other way to what it has there: preload.c names it. */
-		if (result->faults.is_crash_of_library && result->faults.call == FAULTS_ALLOC)
-			return NULL;
 		if (result->signal == SIGALRM || result->signal == SIGKILL)
 			return "out of time";
 		snprintf(buf, 256, "ended by signal %d", result->signal);

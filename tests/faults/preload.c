@@ -65,6 +65,13 @@ static enum verdict count(enum faults_call call)
 
 /* Libraries that do not look whether they got memory: the extents of libext2fs 1.47 do not. */
 static const char *const careless[] = { "libext2fs.so" };
+/* And what they leave then. */
+EXPORT const char *__lsan_default_suppressions(void);
+const char *__lsan_default_suppressions(void)
+{
+	return "leak:ext2fs_create_inode_cache\n";
+}
+
 /* What lies between a crash and who is to blame for it. */
 static const char *const between[] = { "faults.so", "libc.so", "libasan.so", "libubsan.so" };
 
