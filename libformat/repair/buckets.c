@@ -13,10 +13,13 @@
 #include "ondisk/prio_set.h"
 #include "read/scan.h"
 #include "repair/repair_impl.h"
+#include "set/found.h"
 
 /* Journal entries, prio sets and bsets all have it there. */
 #define BSET_MAGIC_AT 8u
 #define SCAN_BYTES (64u << 10)
+/* Of what is never to be written to. */
+#define MARKS_NEVER (BUCKET_TAKEN | BUCKET_KEPT | BUCKET_SOURCE | BUCKET_TABLE)
 
 /* Steps of allocation, each over all buckets. */
 enum ease {
@@ -136,6 +139,20 @@ bcfmt_err buckets_name_journal(struct repair_buckets *buckets)
 	return err;
 }
 
+void buckets_keep_found(struct repair_buckets *buckets)
+{
+	const struct bcfmt_set *set = buckets->set;
+
+	if (set->found_uuids_ptr)
+		buckets->marks[bcfmt_ptr_bucket(&set->geo, set->found_uuids_ptr)] |= BUCKET_TABLE;
+	for (size_t i = 0; set->found && i < set->found->prios.n; i++) {
+		const struct found_prio *prio = VEC_AT(&set->found->prios, struct found_prio, i);
+
+		if (prio->is_taken)
+			buckets->marks[prio->bucket] |= BUCKET_TABLE;
+	}
+}
+
 static bool has_magic(const struct repair_buckets *buckets)
 {
 	const struct bcfmt_geometry *geo = &buckets->set->geo;
@@ -170,8 +187,7 @@ static bool is_free(struct repair_buckets *buckets, uint64_t bucket)
 	struct bcfmt_bad_read bad;
 	unsigned int marks = buckets->marks[bucket];
 
-	if (marks & (BUCKET_TAKEN | BUCKET_KEPT | BUCKET_SOURCE) ||
-	    (marks & BUCKET_NAMED && buckets->ease < EASE_NAMED))
+	if (marks & MARKS_NEVER || (marks & BUCKET_NAMED && buckets->ease < EASE_NAMED))
 		return false;
 	if (marks & BUCKET_GIVEN_UP ? buckets->ease < EASE_GIVEN : set->buckets[bucket].use != 0)
 		return false;
@@ -192,8 +208,7 @@ uint64_t buckets_unused(const struct repair_buckets *buckets)
 
 	for (uint64_t i = (uint64_t)geo->first_bucket + geo->journal_buckets; i < geo->nbuckets;
 	     i++)
-		n += !buckets->set->buckets[i].use &&
-		     !(buckets->marks[i] & (BUCKET_TAKEN | BUCKET_KEPT | BUCKET_SOURCE));
+		n += !buckets->set->buckets[i].use && !(buckets->marks[i] & MARKS_NEVER);
 	return n;
 }
 

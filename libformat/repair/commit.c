@@ -10,8 +10,8 @@
 static const char *purpose_of(unsigned int phase)
 {
 	static const char *const names[BCFMT_REPAIR_PHASES] = { "journal entry that makes room",
-								"new buckets", "journal entry",
-								"superblock" };
+								"new buckets", "prio sets",
+								"journal entry", "superblock" };
 
 	return names[phase];
 }

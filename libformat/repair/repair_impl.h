@@ -10,7 +10,11 @@
 
 #include "base/vec.h"
 
-enum repair_phase { PHASE_ROOM, PHASE_BUCKETS, PHASE_JOURNAL, PHASE_SUPERS };
+/*
+ * The prio chain comes after all that it has the gens of: without a journal a search takes a whole
+ * chain as the word that the nodes are there, too.
+ */
+enum repair_phase { PHASE_ROOM, PHASE_BUCKETS, PHASE_PRIOS, PHASE_JOURNAL, PHASE_SUPERS };
 
 /*
  * A device with an overlay a phase, each over the one before. What is read through the last one is
@@ -110,12 +114,15 @@ enum bucket_mark {
 	BUCKET_KEPT = 1u << 2,	   /* of a leaf that stays */
 	BUCKET_SOURCE = 1u << 4,   /* of a leaf that is yet to be read */
 	BUCKET_GIVEN_UP = 1u << 3, /* clean data in it is dropped */
+	BUCKET_TABLE = 1u << 5,	   /* a search found it, and the old state is read by it */
 };
 
 bcfmt_err buckets_new(const struct bcfmt_set *set, struct repair_buckets **out);
 void buckets_free(struct repair_buckets *buckets); /* NULL is fine */
 /* A pointer that was met anywhere: where it is not stale its bucket is evidence. Thread-safe. */
 void buckets_name(struct repair_buckets *buckets, uint64_t ptr);
+/* Tables that a search found, which nothing names. The set was searched. */
+void buckets_keep_found(struct repair_buckets *buckets);
 /* All pointers of all entries of the journal. */
 bcfmt_err buckets_name_journal(struct repair_buckets *buckets);
 /*

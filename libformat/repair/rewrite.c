@@ -356,7 +356,9 @@ static bcfmt_err write_tree(struct rewrite *rw)
 	struct bcfmt_target target = { rw->repair->ctx,
 				       repair_cache(rw->repair)->phase[PHASE_BUCKETS],
 				       &rw->set->geo };
-	struct bcfmt_tree_writer_params params = { .bucket = take_node_bucket, .bucket_arg = rw };
+	struct bcfmt_tree_writer_params params = { .bucket = take_node_bucket,
+						   .bucket_arg = rw,
+						   .is_of_search = rw->set->is_without_journal };
 	bcfmt_err err = bcfmt_tree_writer_new(&target, &params, &rw->writer);
 
 	if (!err)
@@ -468,8 +470,10 @@ bcfmt_err rewrite_cache(struct bcfmt_repair_run *repair, const struct rewrite_pa
 
 	if (!err)
 		err = bcfmt_tree_open(repair->set, &nobody, &rw.tree);
-	if (!err)
+	if (!err) {
+		buckets_keep_found(rw.buckets);
 		err = buckets_name_journal(rw.buckets);
+	}
 	rw.needs_keys = params->merge || (params->edit && plan_needs_keys(repair));
 	rw.inodes = calloc(max_u64(repair->set->n_uuids, 1), sizeof(*rw.inodes));
 	if (!err && !rw.inodes)

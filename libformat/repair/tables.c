@@ -5,6 +5,16 @@
 #include "base/checked.h"
 #include "read/read.h"
 #include "repair/repair_impl.h"
+#include "set/found.h"
+
+/* The old state has a node there, or a search found one: the new state has none. */
+static bool is_given_up(const struct repair_buckets *buckets, uint64_t bucket)
+{
+	const struct bcfmt_set *set = buckets->set;
+
+	return set->buckets[bucket].use & BCFMT_USE_NODE ||
+	       (set->found && set->found->kinds[bucket] == FOUND_NODE);
+}
 
 static void prio_entry(void *arg, uint64_t bucket, uint16_t *prio, uint8_t *gen)
 {
@@ -19,6 +29,10 @@ static void prio_entry(void *arg, uint64_t bucket, uint16_t *prio, uint8_t *gen)
 		*prio = BCFMT_PRIO_BTREE;
 	else if (*prio == BCFMT_PRIO_BTREE || (has_data && !*prio))
 		*prio = has_data ? BCFMT_PRIO_INITIAL : 0;
+	/* No search takes it for a node of the tree any more. kernel: make_btree_freeing_key() */
+	if (!has_data && !(buckets->marks[bucket] & (BUCKET_TAKEN | BUCKET_KEPT)) &&
+	    is_given_up(buckets, bucket))
+		++*gen;
 }
 
 /* Seq of a prio set that a journal entry names; 0 when there is none. */
@@ -33,7 +47,7 @@ static uint64_t prio_seq_at(const struct bcfmt_set *set, uint64_t bucket, uint8_
 }
 
 /*
- * Above that of every chain that the ring names, and above the number of chains that it names: a
+ * Above that of every chain that the ring names or a search found, and above the number of chains that it names: a
  * history that ends with this one is then the newest by any measure.
  */
 static uint64_t next_prio_seq(const struct bcfmt_set *set, uint8_t *raw)
@@ -41,6 +55,9 @@ static uint64_t next_prio_seq(const struct bcfmt_set *set, uint8_t *raw)
 	const struct bcfmt_journal *journal = &set->journal;
 	uint64_t seq = 0, last = UINT64_MAX, chains = 0;
 
+	/* Without a journal a search takes the highest number. */
+	for (size_t i = 0; set->found && i < set->found->prios.n; i++)
+		seq = max_u64(seq, VEC_AT(&set->found->prios, struct found_prio, i)->seq);
 	for (size_t i = 0; i < set->n_prio_links; i++)
 		if (set->prio_links[i].state == BCFMT_PRIO_SET_OK)
 			seq = max_u64(seq, set->prio_links[i].seq);
@@ -107,6 +124,7 @@ bcfmt_err tables_write(struct bcfmt_repair_run *repair, struct repair_buckets *b
 		err = buckets_take(buckets, &uuid_bucket, &gen);
 	if (!err)
 		err = write_uuids(&target, uuid_bucket, uuids, set->n_uuids);
+	target.dev = repair_cache(repair)->phase[PHASE_PRIOS];
 	if (!err)
 		err = write_chain(&target, buckets, links, n_links);
 	*out = (struct tables){

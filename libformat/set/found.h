@@ -25,6 +25,7 @@ struct found_node {
 	bool is_like_interior; /* most keys have the size of a node */
 	bool is_named;	       /* an interior node that was found names it */
 	bool is_old_root;      /* an entry before the newest names it as the root */
+	bool is_unsure;	       /* of a repair that may have been cut off: found_relate.c */
 };
 
 /* A prio set with a right checksum. */
@@ -33,6 +34,7 @@ struct found_prio {
 	uint64_t seq;
 	uint64_t next_bucket;
 	uint32_t meta_bytes; /* of its layout */
+	bool is_taken;	     /* what is known of gens is what it says */
 };
 
 struct found {

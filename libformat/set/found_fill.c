@@ -3,7 +3,8 @@
  * Leaves for the ranges whose interior nodes are gone. Of the leaves that were found and are in use
  * by the gens of the prio sets each takes the range of its own keys. Where several overlap, the one
  * whose bucket was handed out after the prio sets were written is the newer: an older one was split
- * or rewritten into it. Whether what comes of it is proved is told in the refs.
+ * or rewritten into it. An unsure one has only what no other reaches over. Whether what comes of it
+ * is proved is told in the refs.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -95,6 +96,13 @@ static int candidate_cmp(const void *a, const void *b)
 	return order ? order : x->node->ptr < y->node->ptr ? -1 : x->node->ptr > y->node->ptr;
 }
 
+static uint32_t score_of(const struct bcfmt_set *set, const struct found_node *node)
+{
+	if (node->is_unsure)
+		return 0;
+	return 1 + (is_younger(set, node) ? 2u : 0u) + (node->is_named ? 1u : 0u);
+}
+
 struct ranked {
 	uint32_t score;
 	uint32_t index;
@@ -117,10 +125,7 @@ static bcfmt_err rank_candidates(struct fill *fill)
 	if (!ranked)
 		return BCFMT_E_NOMEM;
 	for (uint32_t i = 0; i < fill->candidates.n; i++)
-		ranked[i] = (struct ranked){ (is_younger(fill->tree->set, candidate[i].node) ? 2u
-											     : 0u) +
-						     (candidate[i].node->is_named ? 1u : 0u),
-					     i };
+		ranked[i] = (struct ranked){ score_of(fill->tree->set, candidate[i].node), i };
 	qsort(ranked, fill->candidates.n, sizeof(*ranked), ranked_cmp);
 	for (uint32_t i = 0; i < fill->candidates.n; i++)
 		candidate[ranked[i].index].rank = i;

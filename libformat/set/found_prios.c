@@ -53,6 +53,14 @@ static bool has_chain(struct older *older, uint64_t bucket)
 	return true;
 }
 
+static void mark_taken(struct bcfmt_set *set, uint64_t bucket)
+{
+	struct found_prio *prio = set->found ? set->found->prios.items : NULL;
+
+	for (size_t i = 0; prio && i < set->found->prios.n; i++)
+		prio[i].is_taken |= prio[i].bucket == bucket;
+}
+
 /* Takes the gens of a chain for the buckets that no newer set tells of. */
 static bool take_chain(struct older *older)
 {
@@ -66,6 +74,7 @@ static bool take_chain(struct older *older)
 		if (prio_set_read(set->cache.dev, &older->geo, older->buckets[i], older->raw,
 				  &prio) != PRIO_STATE_OK)
 			return false;
+		mark_taken(set, older->buckets[i]);
 		for (uint32_t j = 0; j < n; j++) {
 			struct bcfmt_bucket *bucket = &set->buckets[first + j];
 

@@ -10,6 +10,11 @@
  * entries since then hold all that was ever written to its range, even if the node was split later
  * and its successors are lost. kernel: bch_allocator_thread(), bch_prio_write(),
  * make_btree_freeing_key(), journal_reclaim().
+ *
+ * Where no journal is left a repair may have been cut off before its own entry: then some of its new
+ * nodes lie beside those that it read. What such a node holds as long as nothing was appended to it,
+ * those have, too, and more where something was dropped: it comes behind all others. The prio chain
+ * comes only when all of the new nodes are on the disk, and raises the gens of the old ones.
  */
 #include <stdlib.h>
 #include <string.h>

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/checked.h"
+#include "codec/node_seq.h"
 #include "read/scan.h"
 #include "set/found.h"
 
@@ -82,6 +83,8 @@ static bcfmt_err take_node(struct search *search, uint64_t ptr)
 	if (!slot)
 		return BCFMT_E_NOMEM;
 	*slot = (struct found_node){ .ptr = ptr };
+	slot->is_unsure = set->is_without_journal && !search->reader.bad.sectors &&
+			  node_is_of_search(&set->geo, &search->reader.node, ptr);
 	look_at_keys(&set->geo, &search->reader.node, slot);
 	search->found->kinds[search->bucket] = FOUND_NODE;
 	return BCFMT_OK;

@@ -11,6 +11,7 @@
 #include <sys/random.h>
 
 #include "base/checked.h"
+#include "codec/node_seq.h"
 #include "write/write_impl.h"
 
 #define FILL_PERCENT_DEFAULT 80u
@@ -139,7 +140,7 @@ static bcfmt_err close_node(struct bcfmt_tree_writer *writer, unsigned int at, s
 				      .sectors = geo->node_sectors,
 				      .level = (uint8_t)at,
 				      .is_root = is_root };
-	uint64_t bucket;
+	uint64_t bucket, seq;
 	uint8_t gen;
 	bcfmt_err err;
 
@@ -153,8 +154,8 @@ static bcfmt_err close_node(struct bcfmt_tree_writer *writer, unsigned int at, s
 				  "%s: bucket %" PRIu64 " given for a node cannot hold one",
 				  bcfmt_dev_name(writer->target.dev), bucket);
 	ref.ptr = bcfmt_ptr_make(geo->nr_this_dev, bcfmt_bucket_sector(geo, bucket), gen);
-	err = write_node(&writer->target, &ref, next_seq(writer), level->buf, level->words,
-			 &writer->scratch);
+	seq = writer->params.is_of_search ? node_seq_of_search(geo, ref.ptr) : next_seq(writer);
+	err = write_node(&writer->target, &ref, seq, level->buf, level->words, &writer->scratch);
 	if (err)
 		return err;
 	*key = bcfmt_key_make(hi.inode, hi.sector, ref.sectors, false, true, ref.ptr);

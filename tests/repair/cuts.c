@@ -8,6 +8,7 @@
  *
  * After every write, or about N of them and all after which something else follows: all of them; those that may be lost left out; random ones
  * of them; random sectors of them; parts of the write that is on its way. In each state
+ *   - of a repair, every sector has the place that it had before it, or that it has after it;
  *   - a further run ends with a set in which nothing is found that the whole run does not leave, in
  *     which every sector has the place on the cache that it has after the whole run, and the backing
  *     devices hold the same;
@@ -50,8 +51,10 @@ struct run {
 	struct bcfmt_dev *store; /* of the undo file */
 	uint64_t undo_bytes;	 /* of the whole file */
 	uint32_t first, last;	 /* entries of the logs while it was done */
-	uint64_t print;		 /* of the set afterwards */
-	uint64_t left;		 /* findings in it */
+	bool has_before;
+	uint64_t print_before; /* of the set */
+	uint64_t print;	       /* of the set afterwards */
+	uint64_t left;	       /* findings in it */
 	uint64_t cuts;
 	uint64_t undone;
 	uint64_t refused; /* torn undo files that told so */
@@ -114,6 +117,8 @@ static void record(struct run *run, struct bcfmt_recording *recording)
 		record_disk(run, recording, run->image[i]);
 	run->store = sparse(run, STORE_BYTES);
 	record_disk(run, recording, run->store);
+	run->has_before = !task_look(&run->task, run->image, &run->print_before, &run->left);
+	bcfmt_ctx_fault_clear(run->ctx); /* without a usable superblock there is nothing to see */
 	run->first = bcfmt_recording_entries(recording);
 	if (bcfmt_undo_create_on(run->ctx, run->recorder[run->task.n], "test", &undo) ||
 	    task_run(&run->task, run->recorder, undo) || bcfmt_undo_finish(undo))
@@ -245,6 +250,21 @@ static bool judge_spoilt(struct run *run, const struct cut *cut, bool is_torn,
 	return is_good;
 }
 
+/* The old state or the new one, nothing in between. */
+static bool judge_switch(struct run *run, const struct cut *cut, struct bcfmt_dev *const *devs)
+{
+	uint64_t print, left;
+
+	if (run->task.kind != TASK_REPAIR || !run->has_before)
+		return true;
+	if (task_look(&run->task, devs, &print, &left))
+		return complain(run, cut, "cannot be checked as it is");
+	if (print != run->print_before && print != run->print)
+		return complain(run, cut,
+				"holds neither what was there before nor what is afterwards");
+	return true;
+}
+
 static bool judge_rerun(struct run *run, const struct cut *cut, struct bcfmt_dev *const *devs)
 {
 	uint64_t print, left;
@@ -318,7 +338,8 @@ static void judge_cut(struct run *run, const struct cut *cut)
 		if (bcfmt_dev_overlay(run->ctx, dev[i], &again[i]))
 			die(run, "no state");
 	run->cuts++;
-	if (has_devices_changed(run, cut->n) && judge_rerun(run, cut, again))
+	if (has_devices_changed(run, cut->n) && judge_switch(run, cut, again) &&
+	    judge_rerun(run, cut, again))
 		judge_home(run, cut, again);
 	judge_spoilt(run, cut, true, dev);
 	judge_spoilt(run, cut, false, dev);

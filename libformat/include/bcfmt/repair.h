@@ -79,10 +79,10 @@ struct bcfmt_repair_write {
 	struct bcfmt_dev *dev;  /* as given to open() */
 	uint64_t offset_bytes;
 	uint64_t len_bytes;
-	unsigned int phase; /* 0 room, 1 new buckets, 2 journal entry, 3 superblocks */
+	unsigned int phase; /* 0 room, 1 new buckets, 2 prio sets, 3 journal entry, 4 superblocks */
 	const char *purpose;    /* static */
 };
-#define BCFMT_REPAIR_PHASES 4u
+#define BCFMT_REPAIR_PHASES 5u
 typedef bcfmt_err (*bcfmt_repair_write_fn)(void *arg, const struct bcfmt_repair_write *write);
 
 /*

@@ -19,6 +19,12 @@ struct bcfmt_tree_writer_params {
 	bcfmt_bucket_fn bucket;
 	void *bucket_arg;
 	uint64_t seed;             /* of the nodes' seq numbers; 0: random */
+	/*
+	 * What is written comes from nodes that a search found, because no journal entry is left:
+	 * their seq numbers say so, and as long as a kernel appends nothing a search takes what they
+	 * hold only where it finds no other node. seed is not used.
+	 */
+	bool is_of_search;
 	unsigned int fill_percent; /* of each node, 10..100; 0: 80, so that a kernel need not split */
 };
 
