@@ -225,10 +225,7 @@ static bool are_same(const struct places *a, const struct places *b)
 	return !places_missing(a, b, NULL, 0) && !places_missing(b, a, NULL, 0);
 }
 
-/*
- * From what a commit left that was cut off a further run comes to the same end. A set without journal
- * is what a search finds, new nodes that nothing names yet included: it can only be looked at.
- */
+/* From what a commit left that was cut off a further run comes to the same end. */
 static void finish_later(const struct work *work, const struct disks *disks)
 {
 	struct disks later;
@@ -240,8 +237,6 @@ static void finish_later(const struct work *work, const struct disks *disks)
 	repair_set(work->ctx, &later, &work->params, work->most, work->is_adopting, NULL,
 		   &repaired);
 	assert(!repaired.err);
-	if (bcfmt_repair_set(repaired.run)->is_without_journal)
-		goto end;
 	assert(repaired.result != BCFMT_REHEARSAL_REJECTED);
 	left = count_left(repaired.is_committed ? bcfmt_repair_report_after(repaired.run)
 						: bcfmt_repair_report(repaired.run));
@@ -252,7 +247,6 @@ static void finish_later(const struct work *work, const struct disks *disks)
 	find_after(work, &later, &after);
 	assert(are_same(&after, &work->after));
 	places_clear(&after);
-end:
 	repaired_clear(&repaired);
 	disks_free(&later);
 }
