@@ -47,8 +47,8 @@ static uint64_t prio_seq_at(const struct bcfmt_set *set, uint64_t bucket, uint8_
 }
 
 /*
- * Above that of every chain that the ring names or a search found, and above the number of chains that it names: a
- * history that ends with this one is then the newest by any measure.
+ * Above that of every chain that the ring names or a search found, and above the number of chains
+ * that the ring names: a history that ends with this one is then the newest by any measure.
  */
 static uint64_t next_prio_seq(const struct bcfmt_set *set, uint8_t *raw)
 {

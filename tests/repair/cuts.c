@@ -6,8 +6,9 @@
  * repair_cuts [--task repair|adopt|writeback|detach] [--rounds N] [--most N] [--incarnation SEQ]
  *             [--cache IMAGE] [--backing IMAGE]... IMAGE...
  *
- * After every write, or about N of them and all after which something else follows: all of them; those that may be lost left out; random ones
- * of them; random sectors of them; parts of the write that is on its way. In each state
+ * After every write, or about N of them and all after which something else follows: all of them;
+ * those that may be lost left out; random ones of them; random sectors of them; parts of the write
+ * that is on its way. In each state
  *   - of a repair, every sector has the place that it had before it, or that it has after it;
  *   - a further run ends with a set in which nothing is found that the whole run does not leave, in
  *     which every sector has the place on the cache that it has after the whole run, and the backing
