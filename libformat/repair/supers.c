@@ -35,10 +35,13 @@ static bool is_in_any(const struct bcfmt_repair_run *repair, enum bcfmt_problem_
 	return is_found;
 }
 
-/* A new checksum would call right all else that a wrong one speaks against. */
+/*
+ * A new checksum would call right all else that a wrong one speaks against, and that of too many
+ * journal buckets, which is none.
+ */
 static bool is_unproved(const struct bcfmt_member *member)
 {
-	return (member->faults & BCFMT_SUPER_BAD_CSUM) != 0;
+	return (member->faults & (BCFMT_SUPER_BAD_CSUM | BCFMT_SUPER_MANY_JOURNAL)) != 0;
 }
 
 static bool is_of_unproved(const struct bcfmt_repair_run *repair, enum bcfmt_problem_id id)
@@ -60,8 +63,8 @@ const char *super_why_left(const struct bcfmt_repair_run *repair,
 	case BCFMT_P_SUPER_BAD_REPLACEMENT:
 	case BCFMT_P_SUPER_BAD_CACHE_MODE:
 		if (is_of_unproved(repair, problem->id))
-			return "the checksum of the superblock is wrong as well, and nothing proves"
-			       " what is right";
+			return "the superblock has no right checksum either, and nothing proves what"
+			       " is right";
 		return NULL;
 	default:
 		return supers_why_left(repair, problem);
