@@ -271,6 +271,16 @@ static void take_inode(struct ext *ext, ext2_ino_t inode, struct ext2_inode *raw
 
 typedef void (*inode_fn)(struct ext *ext, ext2_ino_t inode, struct ext2_inode *raw);
 
+/*
+ * The library forgets that it had no memory where it goes over blocks, and where it reads the list of
+ * bad ones. errno was 0 before.
+ */
+static void note_forgotten(struct ext *ext)
+{
+	if (errno == ENOMEM)
+		files_out_of_memory(ext->files);
+}
+
 /* All inodes in use. A part of the table that cannot be read is left out, and told once. */
 static bool each_inode(struct ext *ext, inode_fn take)
 {
@@ -279,12 +289,15 @@ static bool each_inode(struct ext *ext, inode_fn take)
 	struct ext2_inode raw;
 	ext2_ino_t inode = 0;
 	uint64_t bad = 0;
-	errcode_t code = ext2fs_open_inode_scan(ext->fs, 0, &scan);
+	errcode_t code;
 
+	errno = 0;
+	code = ext2fs_open_inode_scan(ext->fs, 0, &scan);
 	if (code) {
 		tell_error(ext, "the inode tables", 0, code);
 		return false;
 	}
+	note_forgotten(ext);
 	while (!bcfmt_ctx_is_cancelled(ctx) && !ext->files->err) {
 		errno = 0;
 		code = ext2fs_get_next_inode(scan, &inode, &raw);
@@ -296,9 +309,7 @@ static bool each_inode(struct ext *ext, inode_fn take)
 			tell_error(ext, "the entry", inode, code);
 		else if (raw.i_links_count && raw.i_mode)
 			take(ext, inode, &raw);
-		/* Where the library goes over blocks it forgets that it had no memory to. */
-		if (errno == ENOMEM)
-			files_out_of_memory(ext->files);
+		note_forgotten(ext);
 		if (!(inode & 4095))
 			bcfmt_ctx_progress(ctx, "inodes", inode, ext->fs->super->s_inodes_count);
 	}

@@ -66,6 +66,11 @@ static enum verdict count(enum faults_call call)
 /* Libraries that do not look whether they got memory: the extents of libext2fs 1.47 do not. */
 static const char *const careless[] = { "libext2fs.so" };
 /* And what they leave then. */
+EXPORT const char *__lsan_default_options(void);
+const char *__lsan_default_options(void)
+{
+	return "print_suppressions=0";
+}
 EXPORT const char *__lsan_default_suppressions(void);
 const char *__lsan_default_suppressions(void)
 {
