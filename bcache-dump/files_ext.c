@@ -272,8 +272,8 @@ static void take_inode(struct ext *ext, ext2_ino_t inode, struct ext2_inode *raw
 typedef void (*inode_fn)(struct ext *ext, ext2_ino_t inode, struct ext2_inode *raw);
 
 /*
- * The library forgets that it had no memory where it goes over blocks, and where it reads the list of
- * bad ones. errno was 0 before.
+ * The library forgets that it had no memory where it goes over blocks, and where it reads the list
+ * of bad ones. errno was 0 before.
  */
 static void note_forgotten(struct ext *ext)
 {

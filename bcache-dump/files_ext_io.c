@@ -11,8 +11,6 @@
 /* An I/O manager of the library has no argument but a name, and one volume is looked at. */
 static struct files *reading;
 
-/* ---- reading through the library's I/O manager ---- */
-
 static struct struct_io_manager manager;
 
 static errcode_t volume_channel_open(const char *name, int flags, io_channel *out)
