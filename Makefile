@@ -368,7 +368,7 @@ check-repair-cuts: programs $(tools) $(repair_cuts)
 	$(ring) tests/tools/check-repair-cuts $(repair_cuts)
 check-repair-cuts-sample: programs $(tools) $(repair_cuts)
 	$(ring) tests/tools/check-repair-cuts $(repair_cuts) --sample $(call sample,20 12,16 0)
-check-writeback: programs $(faults_so)
+check-writeback: programs $(tools) $(faults_so)
 	$(ring) tests/tools/check-writeback $(faults_so)
 check-generated: programs $(tools)
 	$(ring) tests/tools/check-generated
