@@ -3,7 +3,7 @@
  * The journal.
  * Checks: entries there at all; J1 every entry of the replay window; what a kernel's search finds
  * against what the ring holds; torn and damaged entries; J2 keys of the window; two histories;
- * root and uuid pointer of the newest entry; a ring with no room left.
+ * root and uuid pointer of the newest entry; a ring with little or no room left.
  * Needs: journal and histories of the set. kernel: bch_journal_read(), bch_journal_mark(),
  * bch_journal_replay(), run_cache_set().
  */
@@ -13,6 +13,13 @@
 #include "base/checked.h"
 #include "check/check_impl.h"
 #include "check/predict.h"
+
+/*
+ * Entries of a kernel's own between the replay of the first key and the write of its leaf: a few,
+ * for prios and for each device, and one for each new root. Kernels keep a bucket free, so only
+ * rings with shorter buckets come below.
+ */
+#define ROOM_ENTRIES 16u
 
 static struct bcfmt_where where_entry(const struct check *ck, size_t index)
 {
@@ -317,26 +324,50 @@ static bcfmt_err check_header(struct check *ck)
 	return err;
 }
 
-/* A ring in which every bucket still holds a needed entry leaves older kernels no way on. */
+/*
+ * Until the leaves are written into which the oldest entries are replayed, a kernel has only the
+ * buckets behind the newest entry for what it writes itself, and it waits for ever for more: what it
+ * replays just then is not to be written, and neither is a root that is a leaf.
+ *
+ * kernel: free_journal_buckets(), journal_reclaim(), btree_flush_write()
+ */
 static bcfmt_err check_room(struct check *ck, size_t begin)
 {
-	const struct bcfmt_set *set = ck->set;
-	const struct bcfmt_journal *journal = &set->journal;
-	bool is_used[BCFMT_SUPER_JOURNAL_MAX] = { false };
+	const struct bcfmt_geometry *geo = &ck->set->geo;
+	const struct bcfmt_journal *journal = &ck->set->journal;
 	struct bcfmt_where where = check_where(ck, "journal");
-	uint32_t used = 0;
+	struct predict_event event = { .stage = BCFMT_STAGE_REPLAY, .is_possible = true };
+	bool is_used[BCFMT_SUPER_JOURNAL_MAX] = { false }, has_keys = false;
+	uint32_t at = journal->entries[ck->set->newest_index].ring_index;
+	uint32_t used = 0, free_buckets = 0;
+	uint64_t entries;
+	bcfmt_err err;
 
 	for (size_t i = begin; i < journal->n_entries; i++) {
-		uint16_t ring_index = journal->entries[i].ring_index;
+		const struct bcfmt_journal_entry *entry = &journal->entries[i];
 
-		if (is_needed(set, journal->entries[i].seq) && !is_used[ring_index]) {
-			is_used[ring_index] = true;
-			used++;
-		}
+		if (!is_needed(ck->set, entry->seq))
+			continue;
+		used += !is_used[entry->ring_index];
+		is_used[entry->ring_index] = true;
+		has_keys |= entry->keys_words != 0;
 	}
-	if (used < set->geo.journal_buckets)
+	/* None of the window is there where the window is wrong. */
+	while (used && !is_used[at = (at + 1) % geo->journal_buckets])
+		free_buckets++;
+	entries = (uint64_t)free_buckets * (geo->bucket_sectors / geo->block_sectors);
+	if (used == geo->journal_buckets) {
+		event.id = BCFMT_P_JOURNAL_FULL;
+		err = CHECK_REPORT(ck, JOURNAL_FULL, &where, BCFMT_U64("buckets", used));
+	} else if (has_keys && entries < ROOM_ENTRIES) {
+		event.id = BCFMT_P_JOURNAL_LITTLE_ROOM;
+		err = CHECK_REPORT(ck, JOURNAL_LITTLE_ROOM, &where, BCFMT_U64("entries", entries),
+				   BCFMT_U64("free", free_buckets),
+				   BCFMT_U64("buckets", geo->journal_buckets));
+	} else {
 		return BCFMT_OK;
-	return CHECK_REPORT(ck, JOURNAL_FULL, &where, BCFMT_U64("buckets", used));
+	}
+	return err || !has_keys ? err : predict_add(ck, &event);
 }
 
 static bcfmt_err check_empty(struct check *ck)

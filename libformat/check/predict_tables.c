@@ -245,12 +245,6 @@ bcfmt_err predict_start(struct check *ck)
 	/* The allocator goes round for ever from its start on, with a processor and a lock. */
 	if (bcfmt_super_replacement(super) > 2)
 		err = predict_add(ck, &event);
-	if (!err && ck->on_cache[BCFMT_P_JOURNAL_FULL]) {
-		event = (struct predict_event){ .id = BCFMT_P_JOURNAL_FULL,
-						.stage = BCFMT_STAGE_REPLAY,
-						.is_possible = true };
-		err = predict_add(ck, &event);
-	}
 	/* Counted where there is no counter as soon as it is written over. */
 	if (!err && ck->on_cache[BCFMT_P_UUID_INODE_RANGE]) {
 		event = (struct predict_event){ .id = BCFMT_P_UUID_INODE_RANGE,

@@ -108,8 +108,7 @@ bcfmt_err plan_make(struct bcfmt_repair_run *repair)
 		uint64_t findings = bcfmt_report_total(repair->report, table[i].id);
 		struct bcfmt_plan_item *item;
 
-		if (!findings || table[i].severity == BCFMT_SEV_NOTE ||
-		    table[i].repair == BCFMT_REPAIR_NONE)
+		if (!findings || table[i].repair == BCFMT_REPAIR_NONE)
 			continue;
 		item = vec_push(&repair->items, sizeof(*item));
 		if (!item)

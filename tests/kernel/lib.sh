@@ -153,6 +153,11 @@ ending() { # name
 lines() { # name, role and LUN
 	sed -n "/^@ $1 $2 registering\$/,/^@ $1 /{/^@ /!p;}" "$logs/$1.log"
 }
+# Who waits for what when the guest gave up waiting: tasks, and what they were called from.
+blocked() { # name
+	sed -n "/^@ $1 hang /,\$p" "$logs/$1.log" | sed -nE 's/^task:([^ ]+).*/\1:/p
+		s/^ ([a-z_][^ ]*)\+0x.*/  \1/p' | head -n 60
+}
 # Nothing went wrong in the guest.
 check_part() { # name
 	local wrong
@@ -161,6 +166,7 @@ check_part() { # name
 		ok
 	else
 		not_ok "$1: $(ending "$1") $wrong, see $logs/$1.log"
+		blocked "$1"
 		return 1
 	fi
 }
