@@ -288,7 +288,8 @@ $(fuzzers): %: %.o $(fuzz_ar)
 	$(call say,LD)$(link) $(fuzz_ld) -fsanitize=fuzzer -o $@ $^ $(libs)
 
 # ---- tests, in rings --------------------------------------------------------------------
-# Each ring ends with "NAME: N passed, N failed"; check adds them up. Those that take longest go first,
+# Each ring ends with "NAME: N passed, N failed"; check adds them up. As many run at once as there are
+# processors, and each prints what it has to say when it is done. Those that take longest go first,
 # and those that wait more than they work.
 rings := check-mount-sample check-transcripts check-unit check-cases check-faults-sample \
          check-fields-sample check-damage-sample check-generated check-files check-bad-input-sample \
@@ -342,7 +343,7 @@ coverage:
 endif
 check: deps
 	@$(MAKE) $(jobs) all test-programs
-	@tests/tools/tally $(MAKE) -k check-rings
+	@tests/tools/tally $(MAKE) $(jobs) --output-sync=target -k check-rings
 check-rings: $(rings)
 check-sanitize:
 	@$(MAKE) SAN=address,undefined check
