@@ -14,13 +14,6 @@
 #include "check/check_impl.h"
 #include "check/predict.h"
 
-/*
- * Entries of a kernel's own between the replay of the first key and the write of its leaf: a few,
- * for prios and for each device, and one for each new root. Kernels keep a bucket free, so only
- * rings with shorter buckets come below.
- */
-#define ROOM_ENTRIES 16u
-
 static struct bcfmt_where where_entry(const struct check *ck, size_t index)
 {
 	const struct bcfmt_journal *journal = &ck->set->journal;
@@ -359,7 +352,7 @@ static bcfmt_err check_room(struct check *ck, size_t begin)
 	if (used == geo->journal_buckets) {
 		event.id = BCFMT_P_JOURNAL_FULL;
 		err = CHECK_REPORT(ck, JOURNAL_FULL, &where, BCFMT_U64("buckets", used));
-	} else if (has_keys && entries < ROOM_ENTRIES) {
+	} else if (has_keys && entries < BCFMT_JOURNAL_ROOM_ENTRIES) {
 		event.id = BCFMT_P_JOURNAL_LITTLE_ROOM;
 		err = CHECK_REPORT(ck, JOURNAL_LITTLE_ROOM, &where, BCFMT_U64("entries", entries),
 				   BCFMT_U64("free", free_buckets),

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include <bcfmt/geometry.h>
+#include <bcfmt/journal.h>
 #include <bcfmt/uuid.h>
 
 #include "base/checked.h"
@@ -141,6 +142,14 @@ void make_judge_run(struct make *mk)
 		     " bytes are smaller than a page of this machine (%" PRIu32
 		     " bytes): its kernel will not register the cache",
 		     mk->bucket_bytes, params->host_page_bytes);
+	if (mk->bucket_bytes / mk->block_bytes < BCFMT_JOURNAL_ROOM_ENTRIES)
+		WARN(mk, BUCKET_FEW_BLOCKS, NULL,
+		     "buckets of %" PRIu64 " bytes have only %" PRIu64
+		     " blocks: a journal of such buckets is nearly full much of the time, and then"
+		     " kernels can hang when they register the cache; use --bucket %" PRIu64
+		     " or more",
+		     mk->bucket_bytes, mk->bucket_bytes / mk->block_bytes,
+		     mk->block_bytes * BCFMT_JOURNAL_ROOM_ENTRIES);
 	if (!params->is_discard)
 		return;
 	WARN(mk, DISCARD, NULL,

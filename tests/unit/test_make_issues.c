@@ -73,7 +73,8 @@ Test(make_issues, a_pair_without_any)
 
 Test(make_issues, block_sizes)
 {
-	help_cache();
+	sparse_cache(64 << 20);
+	help_params.bucket_bytes = 65536;
 	help_params.block_bytes = 4096;
 	expect_none();
 	help_params.block_bytes = 8192;
@@ -90,7 +91,14 @@ Test(make_issues, bucket_sizes)
 {
 	sparse_cache(8ull << 40);
 	help_params.bucket_bytes = 4096;
+	WARNED(BUCKET_FEW_BLOCKS, "have only 8 blocks");
+	help_params.bucket_bytes = 8192;
 	expect_none();
+	help_params.block_bytes = 4096;
+	WARNED(BUCKET_FEW_BLOCKS, "use --bucket 65536 or more");
+	help_params.bucket_bytes = 65536;
+	expect_none();
+	help_params.block_bytes = 0;
 	help_params.bucket_bytes = 2ull << 30;
 	expect_none();
 	help_params.bucket_bytes = 4ull << 30;
@@ -147,7 +155,8 @@ Test(make_issues, device_blocks)
 	cache->topology.physical_block_bytes = 4096;
 	WARNED(BLOCK_BELOW_PHYSICAL, "--block 4096");
 	help_params.block_bytes = 4096;
-	expect_none();
+	help_make_plan();
+	cr_expect_null(help_issue(BCFMT_ISSUE_BLOCK_BELOW_PHYSICAL));
 	cache->topology.logical_block_bytes = 4096;
 	WARNED(LARGE_BLOCKS, "logical blocks of 4096 bytes");
 	help_params.block_bytes = 2048;

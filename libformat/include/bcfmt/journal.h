@@ -11,6 +11,12 @@
 BCFMT_BEGIN_DECLS
 
 #define BCFMT_JOURNAL_PINS_MAX 32766u /* kernel: JOURNAL_PIN rounded up, open entries at most */
+/*
+ * Entries of a kernel's own between the replay of the first key and the write of its leaf, at most:
+ * some for prios and for each device, and one for each new root. A kernel keeps one bucket of the ring
+ * free for them; where it has fewer blocks than this, registration can hang (BC0222).
+ */
+#define BCFMT_JOURNAL_ROOM_ENTRIES 16u
 
 struct bcfmt_journal_entry {
 	uint64_t seq;

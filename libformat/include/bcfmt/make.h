@@ -65,6 +65,7 @@ enum bcfmt_make_level {
 	ISSUE(BLOCK_BELOW_SET, "block-below-set") \
 	ISSUE(BUCKET_SIZE, "bucket-size") \
 	ISSUE(BUCKET_BELOW_PAGE, "bucket-below-page") \
+	ISSUE(BUCKET_FEW_BLOCKS, "bucket-few-blocks") \
 	ISSUE(FEW_BUCKETS, "few-buckets") \
 	ISSUE(DATA_OFFSET, "data-offset") \
 	ISSUE(DEVICE_TOO_SMALL, "device-too-small") \
