@@ -146,7 +146,7 @@ void make_judge_run(struct make *mk)
 		WARN(mk, BUCKET_FEW_BLOCKS, NULL,
 		     "buckets of %" PRIu64 " bytes have only %" PRIu64
 		     " blocks: a journal of such buckets is nearly full much of the time, and then"
-		     " kernels can hang when they register the cache; use --bucket %" PRIu64
+		     " kernels can hang while they write or register; use --bucket %" PRIu64
 		     " or more",
 		     mk->bucket_bytes, mk->bucket_bytes / mk->block_bytes,
 		     mk->block_bytes * BCFMT_JOURNAL_ROOM_ENTRIES);
