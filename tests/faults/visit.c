@@ -18,18 +18,38 @@
 
 #define SEEN_FILE "seen"
 #define POLL_MICROSECONDS 1000u
+#define POLLS_OF_DEAD 100u
 #define PIECE_BYTES (1u << 20)
 
-/* Of a server that died nothing can be asked, but it is mounted. */
-static bool is_mounted(const char *folder)
+enum mounted {
+	NOT_MOUNTED,
+	MOUNTED,
+	MOUNTED_DEAD, /* of a server that died nothing can be asked */
+};
+
+static enum mounted look(const char *folder)
 {
 	struct stat in, out;
 
 	if (stat(".", &out))
-		return false;
+		return NOT_MOUNTED;
 	if (stat(folder, &in))
-		return errno != ENOENT;
-	return in.st_dev != out.st_dev;
+		return errno != ENOENT ? MOUNTED_DEAD : NOT_MOUNTED;
+	return in.st_dev != out.st_dev ? MOUNTED : NOT_MOUNTED;
+}
+
+/* A server that dies while it mounts unmounts by itself, and would tell of our being faster. */
+static void wait_for_mount(const char *folder)
+{
+	enum mounted mounted;
+	unsigned int n_dead = 0;
+
+	while ((mounted = look(folder)) != MOUNTED) {
+		n_dead = mounted == MOUNTED_DEAD ? n_dead + 1 : 0;
+		if (n_dead == POLLS_OF_DEAD)
+			return;
+		usleep(POLL_MICROSECONDS);
+	}
 }
 
 /* False when not all of the file could be read. */
@@ -76,8 +96,7 @@ pid_t visit_begin(const char *folder)
 	pid = fork();
 	if (pid)
 		return pid;
-	while (!is_mounted(folder))
-		usleep(POLL_MICROSECONDS);
+	wait_for_mount(folder);
 	seen = fopen(SEEN_FILE, "we");
 	if (!seen)
 		_exit(1);
@@ -95,7 +114,7 @@ char *visit_end(pid_t pid, const char *folder, bool *is_left)
 	kill(pid, SIGKILL);
 	while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
 		continue;
-	*is_left = is_mounted(folder);
+	*is_left = look(folder) != NOT_MOUNTED;
 	if (*is_left)
 		umount2(folder, MNT_DETACH);
 	seen = sweep_load(SEEN_FILE, &len_bytes);
