@@ -317,10 +317,21 @@ static bcfmt_err check_header(struct check *ck)
 	return err;
 }
 
+/* Ring buckets behind the one of the newest entry that a kernel may write to before any is freed. */
+static uint32_t free_buckets(const struct bcfmt_set *set, const bool *is_used)
+{
+	uint32_t newest = set->journal.entries[set->newest_index].ring_index, n = 0;
+
+	while (n < set->geo.journal_buckets &&
+	       !is_used[(newest + 1 + n) % set->geo.journal_buckets])
+		n++;
+	return n;
+}
+
 /*
  * Until the leaves are written into which the oldest entries are replayed, a kernel has only the
- * buckets behind the newest entry for what it writes itself, and it waits for ever for more: what it
- * replays just then is not to be written, and neither is a root that is a leaf.
+ * free buckets for what it writes itself, and it waits for ever for more: what it replays just then
+ * is not to be written, and neither is a root that is a leaf.
  *
  * kernel: free_journal_buckets(), journal_reclaim(), btree_flush_write()
  */
@@ -331,8 +342,7 @@ static bcfmt_err check_room(struct check *ck, size_t begin)
 	struct bcfmt_where where = check_where(ck, "journal");
 	struct predict_event event = { .stage = BCFMT_STAGE_REPLAY, .is_possible = true };
 	bool is_used[BCFMT_SUPER_JOURNAL_MAX] = { false }, has_keys = false;
-	uint32_t at = journal->entries[ck->set->newest_index].ring_index;
-	uint32_t used = 0, free_buckets = 0;
+	uint32_t used = 0, n_free;
 	uint64_t entries;
 	bcfmt_err err;
 
@@ -345,17 +355,15 @@ static bcfmt_err check_room(struct check *ck, size_t begin)
 		is_used[entry->ring_index] = true;
 		has_keys |= entry->keys_words != 0;
 	}
-	/* None of the window is there where the window is wrong. */
-	while (used && !is_used[at = (at + 1) % geo->journal_buckets])
-		free_buckets++;
-	entries = (uint64_t)free_buckets * (geo->bucket_sectors / geo->block_sectors);
+	n_free = free_buckets(ck->set, is_used);
+	entries = (uint64_t)n_free * (geo->bucket_sectors / geo->block_sectors);
 	if (used == geo->journal_buckets) {
 		event.id = BCFMT_P_JOURNAL_FULL;
 		err = CHECK_REPORT(ck, JOURNAL_FULL, &where, BCFMT_U64("buckets", used));
 	} else if (has_keys && entries < BCFMT_JOURNAL_ROOM_ENTRIES) {
 		event.id = BCFMT_P_JOURNAL_LITTLE_ROOM;
 		err = CHECK_REPORT(ck, JOURNAL_LITTLE_ROOM, &where, BCFMT_U64("entries", entries),
-				   BCFMT_U64("free", free_buckets),
+				   BCFMT_U64("free", n_free),
 				   BCFMT_U64("buckets", geo->journal_buckets));
 	} else {
 		return BCFMT_OK;

@@ -12,9 +12,10 @@ BCFMT_BEGIN_DECLS
 
 #define BCFMT_JOURNAL_PINS_MAX 32766u /* kernel: JOURNAL_PIN rounded up, open entries at most */
 /*
- * Entries of a kernel's own between the replay of the first key and the write of its leaf, at most:
- * some for prios and for each device, and one for each new root. A kernel keeps one bucket of the ring
- * free for them; where it has fewer blocks than this, registration can hang (BC0222).
+ * Room for so many entries is taken to be enough for those that a kernel writes itself between the
+ * replay of the first key and the write of its leaf: some for prios and for each device, and one for
+ * each new root. It keeps one bucket of the ring free for them; where that has fewer blocks than
+ * this, registration can hang (BC0222). Hangs were seen with room for two, none with four.
  */
 #define BCFMT_JOURNAL_ROOM_ENTRIES 16u
 
